@@ -1,0 +1,34 @@
+"""The vocabulary: frozen, typed, torch-free records that stages hand each other on disk."""
+
+from truing.records.base import Record, canonical_json, content_hash
+from truing.records.comparison import Choice, Comparison, Judgment, PreferencePair
+from truing.records.conversation import Demonstration, Message, Prompt, Role
+from truing.records.estimate import Estimate
+from truing.records.finding import Attempt, Finding
+from truing.records.guideline import Guideline
+from truing.records.manifest import FileEntry, Manifest
+from truing.records.rollout import Alarm, Ending, Rollout, SampledCompletion
+
+__all__ = [
+    "Alarm",
+    "Attempt",
+    "Choice",
+    "Comparison",
+    "Demonstration",
+    "Ending",
+    "Estimate",
+    "FileEntry",
+    "Finding",
+    "Guideline",
+    "Judgment",
+    "Manifest",
+    "Message",
+    "PreferencePair",
+    "Prompt",
+    "Record",
+    "Role",
+    "Rollout",
+    "SampledCompletion",
+    "canonical_json",
+    "content_hash",
+]
