@@ -5,9 +5,9 @@ import pytest
 
 from truing.config import Config
 from truing.errors import TruingError
+from truing.records import Message
 from truing.store.artifacts import Artifact, Draft, Store, verify
 from truing.store.files import disk_errors, read_records, truncate_lines, write_records
-from truing.records import Message
 
 
 class Settings(Config):

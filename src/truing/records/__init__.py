@@ -7,7 +7,9 @@ from truing.records.estimate import Estimate
 from truing.records.finding import Attempt, Finding
 from truing.records.guideline import Guideline
 from truing.records.manifest import FileEntry, Manifest
+from truing.records.progress import NullProgress, Progress
 from truing.records.rollout import Alarm, Ending, Rollout, SampledCompletion
+from truing.records.seeds import seed_for
 
 __all__ = [
     "Alarm",
@@ -23,7 +25,9 @@ __all__ = [
     "Judgment",
     "Manifest",
     "Message",
+    "NullProgress",
     "PreferencePair",
+    "Progress",
     "Prompt",
     "Record",
     "Role",
@@ -31,4 +35,5 @@ __all__ = [
     "SampledCompletion",
     "canonical_json",
     "content_hash",
+    "seed_for",
 ]

@@ -18,7 +18,8 @@ class FileEntry(Record):
 
 class Manifest(Record):
     """Written last. `artifact_hash` covers the stage, its configuration, its parents and its files: not host or timings,
-    so that the same work done twice on one machine has one hash."""
+    so that the same work done twice on one machine has one hash.
+    """
 
     stage: str
     name: str
@@ -37,8 +38,6 @@ class Manifest(Record):
     artifact_hash: str
 
     @staticmethod
-    def hash_of(
-        stage: str, config: dict[str, JsonValue], parents: dict[str, str], files: tuple[FileEntry, ...]
-    ) -> str:
+    def hash_of(stage: str, config: dict[str, JsonValue], parents: dict[str, str], files: tuple[FileEntry, ...]) -> str:
         """The content hash of an artifact."""
         return content_hash([stage, config, parents, [[f.path, f.sha256] for f in files]])
