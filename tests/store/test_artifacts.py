@@ -77,7 +77,7 @@ def test_two_runs_in_one_directory_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(TruingError, match="disk is full.*--resume"), disk_errors(tmp_path):
+    with pytest.raises(TruingError, match=r"disk is full.*--resume"), disk_errors(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 

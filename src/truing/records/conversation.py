@@ -36,9 +36,7 @@ class Prompt(Record):
         return cls.from_messages((Message(role="user", content=text),), kind, meta)
 
     @classmethod
-    def from_messages(
-        cls, messages: tuple[Message, ...], kind: str = "plain", meta: dict[str, JsonValue] | None = None
-    ) -> Self:
+    def from_messages(cls, messages: tuple[Message, ...], kind: str = "plain", meta: dict[str, JsonValue] | None = None) -> Self:
         """A prompt identified by the hash of its messages, so that equal conversations share an id."""
         prompt_id = content_hash([[m.role, m.content] for m in messages])[:16]
         return cls(prompt_id=prompt_id, messages=messages, kind=kind, meta=meta or {})

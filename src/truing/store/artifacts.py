@@ -111,9 +111,7 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         filesystem, path = fsspec.core.url_to_fs(str(root))
         if not isinstance(filesystem, LocalFileSystem):
-            raise TruingError(
-                f"{root}: runs are written to a local folder; copy finished artifacts elsewhere afterwards"
-            )
+            raise TruingError(f"{root}: runs are written to a local folder; copy finished artifacts elsewhere afterwards")
         self.root = Path(path)
         if self.root.is_file():
             raise TruingError(f"{root}: is a file; name a folder to write to")
@@ -165,9 +163,7 @@ class Store:
         resumed = (path / _REQUEST).exists()
         if resumed:
             if not resume:
-                raise TruingError(
-                    f"{path}: an interrupted run is here. Pass --resume to go on with it, or remove the folder."
-                )
+                raise TruingError(f"{path}: an interrupted run is here. Pass --resume to go on with it, or remove the folder.")
             if content_hash(read_json(path / _REQUEST)) != key:
                 raise TruingError(
                     f"{path}: the interrupted run here had other settings or inputs. Use the same ones to resume, "
@@ -204,9 +200,7 @@ class Store:
 def read_artifact(path: Path) -> Artifact:
     """Read a published artifact. Raises TruingError where the directory holds no manifest."""
     if not (path / MANIFEST).exists():
-        raise TruingError(
-            f"{path}: not an artifact (it has no {MANIFEST}); a run may have been cut short: try --resume"
-        )
+        raise TruingError(f"{path}: not an artifact (it has no {MANIFEST}); a run may have been cut short: try --resume")
     return Artifact(path, Manifest.model_validate(read_json(path / MANIFEST)))
 
 
@@ -227,9 +221,7 @@ def hash_input(path: Path) -> str:
     if path.is_file():
         return sha256_file(path)
     if path.is_dir():
-        return content_hash(
-            [[p.relative_to(path).as_posix(), sha256_file(p)] for p in sorted(path.rglob("*")) if p.is_file()]
-        )
+        return content_hash([[p.relative_to(path).as_posix(), sha256_file(p)] for p in sorted(path.rglob("*")) if p.is_file()])
     raise TruingError(f"{path}: no such file or folder")
 
 

@@ -27,8 +27,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise TruingError(
-                f"{path}: the disk is full. Nothing published was lost: free some space, then run the same command "
-                "with --resume."
+                f"{path}: the disk is full. Nothing published was lost: free some space, then run the same command with --resume."
             ) from error
         if error.errno in {errno.EACCES, errno.EROFS}:
             raise TruingError(f"{path}: cannot write there ({error.strerror}). Choose another folder.") from error
@@ -44,7 +43,7 @@ def write_text(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
