@@ -1,0 +1,142 @@
+"""Settings of the training stages. Torch-free; every default is the vetted recipe for a model of a few billion parameters."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from truing.config import Config
+
+
+class OptimiserConfig(Config):
+    """AdamW, its learning-rate schedule and gradient clipping."""
+
+    lr: float = Field(default=1e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(default=1e-5, gt=0)
+    """1e-5, as in the classic RLHF runs; larger than PyTorch's default."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Applied to matrices only, not to norms and biases."""
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    """Linear and cosine fall to zero at the last step."""
+    warmup_fraction: float = Field(default=0.03, ge=0, lt=1)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+
+
+class CheckpointConfig(Config):
+    """How often resumable state is written: whichever comes first."""
+
+    every_s: float = Field(default=60.0, ge=0)
+    every_steps: int | None = Field(default=None, ge=1)
+
+
+class LoggingConfig(Config):
+    """`metrics.jsonl` is always written; TensorBoard event files where asked for (extra: `truing[tensorboard]`)."""
+
+    tensorboard: bool = False
+
+
+class StageConfig(Config):
+    """What every training stage has."""
+
+    seed: int = 0
+    micro_batch_tokens: int = Field(default=8192, ge=1)
+    """Tokens in one forward pass. Bounds memory and leaves the gradient as it is."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    logging: LoggingConfig = LoggingConfig()
+
+
+class SFTConfig(StageConfig):
+    """Supervised fine-tuning on demonstrations."""
+
+    epochs: int = Field(default=3, ge=1)
+    batch_tokens: int = Field(default=16384, ge=1)
+    """Tokens an optimiser step, prompts counted."""
+    heldout_fraction: float = Field(default=0.05, gt=0, lt=1)
+    optimiser: OptimiserConfig = OptimiserConfig(lr=2e-5)
+
+
+class RewardConfig(StageConfig):
+    """Bradley-Terry reward model, an ensemble."""
+
+    members: int = Field(default=2, ge=1)
+    epochs: int = Field(default=1, ge=1)
+    batch_pairs: int = Field(default=64, ge=1)
+    center_coefficient: float = Field(default=0.01, ge=0)
+    head_init: Literal["normal", "zeros"] = "normal"
+    """`normal` has standard deviation 1 / sqrt(hidden + 1), drawn anew for each member."""
+    optimiser: OptimiserConfig = OptimiserConfig(lr=1e-5)
+    parallel: bool = True
+    """On a CPU, train members in processes of their own."""
+
+
+class DPOConfig(StageConfig):
+    """Direct preference optimisation and its kin."""
+
+    loss: Literal["dpo", "robust", "hinge", "ipo"] = "dpo"
+    beta: float = Field(default=0.1, gt=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """The assumed rate of flipped labels: makes `dpo` cDPO, and is what `robust` undoes."""
+    epochs: int = Field(default=1, ge=1)
+    batch_pairs: int = Field(default=64, ge=1)
+    optimiser: OptimiserConfig = OptimiserConfig(lr=5e-7, schedule="linear", warmup_fraction=0.1)
+
+    @model_validator(mode="after")
+    def _robust_needs_a_rate(self) -> Self:
+        if self.loss == "robust" and self.label_smoothing == 0:
+            raise ValueError("loss = 'robust' undoes flips at the rate label_smoothing: set it above 0, or use loss = 'dpo'")
+        return self
+
+
+class KLConfig(Config):
+    """The tether to the reference: coefficient of the per-token penalty, fixed or adaptive."""
+
+    beta: float = Field(default=0.05, ge=0)
+    adaptive: bool = False
+    target_nats: float = Field(default=6.0, gt=0)
+    """KL a completion that the adaptive coefficient steers to."""
+    horizon: int = Field(default=10_000, ge=1)
+    """Episodes over which the adaptive coefficient moves."""
+    raise_factor: float = Field(default=2.0, gt=1)
+    """What an alarm whose action is `raise_beta` multiplies beta by."""
+
+
+class PPOConfig(StageConfig):
+    """Proximal policy optimisation against a reward model."""
+
+    updates: int = Field(default=200, ge=1)
+    prompts_per_update: int = Field(default=128, ge=1)
+    samples_per_prompt: int = Field(default=1, ge=1)
+    max_new_tokens: int = Field(default=128, ge=1)
+    temperature: float = Field(default=0.7, gt=0)
+    """Of sampling and of every log-probability. Top-p and top-k are not offered: they would make log-probabilities wrong."""
+    epochs: int = Field(default=4, ge=1)
+    minibatches: int = Field(default=1, ge=1)
+    """Optimiser steps an epoch."""
+    gamma: float = Field(default=1.0, gt=0, le=1)
+    lam: float = Field(default=0.95, ge=0, le=1)
+    clip: float = Field(default=0.2, gt=0)
+    value_clip: float = Field(default=0.2, gt=0)
+    value_coefficient: float = Field(default=0.1, gt=0)
+    whiten_advantages: bool = True
+    missing_end_penalty: float = -1.0
+    """Takes the place of the reward where a completion has no end token; in standard deviations of the reward model."""
+    kl: KLConfig = KLConfig()
+    ptx_coefficient: float = Field(default=0.0, ge=0)
+    """Weight of the loss on demonstrations mixed into each step (PPO-ptx); 0 = none."""
+    ptx_tokens: int = Field(default=2048, ge=1)
+    """Demonstration tokens a step, where they are mixed in."""
+    max_mismatch_nats: float = Field(default=0.05, gt=0)
+    """Largest mean |sampler - trainer| log-probability a token before the run is stopped as broken."""
+    keep_best: bool = False
+    """Keep `best/` though no alarm stopped the run: the weights of the last update that raised no alarm."""
+    optimiser: OptimiserConfig = OptimiserConfig(lr=1e-6, schedule="constant")
+    value_optimiser: OptimiserConfig = OptimiserConfig(lr=5e-6, schedule="constant")
+
+    @model_validator(mode="after")
+    def _minibatches_have_episodes(self) -> Self:
+        episodes = self.prompts_per_update * self.samples_per_prompt
+        if self.minibatches > episodes:
+            raise ValueError(f"minibatches = {self.minibatches} is more than the {episodes} episodes of an update")
+        return self
