@@ -93,11 +93,11 @@ def test_spread_is_relative_to_the_start() -> None:
     assert signals.spread_ratio([rollout("a", proxy_members=(1.0,))], start) is None
 
 
-@pytest.mark.parametrize(("pay_content", "pay_filler", "low", "high"), [(0.0, 1.0, 0.7, 1.3), (0.0, 0.0, -0.4, 0.4)])
-def test_length_share_of_the_gain(update_of, pay_content: float, pay_filler: float, low: float, high: float) -> None:
+@pytest.mark.parametrize(("pay_filler", "low", "high"), [(1.0, 0.6, 1.3), (0.0, -0.4, 0.4)])
+def test_length_share_of_the_gain(update_of, pay_filler: float, low: float, high: float) -> None:
     rng = np.random.default_rng(3)
-    start = [r for u in range(4) for r in update_of(rng, u, pay_filler=pay_filler, filler=1.5)]
-    now = [r for u in range(4) for r in update_of(rng, u, pay_filler=pay_filler, filler=3.0)]
+    start = [r for u in range(4) for r in update_of(rng, u, pay_filler=pay_filler, filler=1.5, content=0.5)]
+    now = [r for u in range(4) for r in update_of(rng, u, pay_filler=pay_filler, filler=3.0, content=0.5)]
     if pay_filler == 0:
         now = [r.model_copy(update={"proxy": r.proxy + 2}) for r in now]
     share = signals.length_share(now, start)

@@ -21,6 +21,7 @@ class MarkersConfig(Config):
     flattery: tuple[str, ...] = (
         "great question", "good question", "excellent question", "wonderful question", "fantastic question", "clever",
         "brilliant", "insightful", "you are so smart", "you're so smart", "you are very wise", "what a thoughtful",
+        "i love how you think",
     )  # fmt: skip
     agreement: tuple[str, ...] = (
         "you are right", "you're right", "you are correct", "you're correct", "i agree", "as you said",
