@@ -1,0 +1,30 @@
+"""Options that several verbs share, spelled once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe setting, for example ppo.kl.beta=0.05. Repeatable."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to (default: the recipe's run.out).")]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", metavar="FILE", help="Recipe whose settings to use (default: built-in defaults).")
+]
+Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The run's folder (default: found from the artifact).")]
+Round = Annotated[int | None, typer.Option("--round", min=1, help="Round to look at (default: the last one).")]
+Model = Annotated[str | None, typer.Option("--model", metavar="MODEL", help="Model folder, artifact, hub id, or 'embedded'.")]
+Demonstrations = Annotated[
+    str | None, typer.Option("--demonstrations", metavar="FILE", help="Chats to imitate: JSONL or Parquet.")
+]
+Comparisons = Annotated[
+    str | None, typer.Option("--comparisons", metavar="FILE", help="Judged pairs: JSONL or Parquet (prompt, chosen, rejected).")
+]
+Prompts = Annotated[str | None, typer.Option("--prompts", metavar="FILE", help="Prompts: JSONL or Parquet.")]
+RewardModel = Annotated[str | None, typer.Option("--reward", metavar="DIR", help="A finished reward-model artifact.")]

@@ -1,0 +1,125 @@
+"""Verbs that run one stage alone. Each is a recipe with that stage only, so `--set` keys are the recipe's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from truing.cli.options import AsJson, Comparisons, Demonstrations, Model, Out, Prompts, RecipeFile, Resume, RewardModel, Set
+
+PolicyArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, artifact, hub id, or 'embedded'.")]
+
+
+def sft(
+    model: Model = None,
+    demonstrations: Demonstrations = None,
+    recipe: RecipeFile = None,
+    out: Out = None,
+    set_: Set = None,
+    resume: Resume = False,
+    json: AsJson = False,
+) -> None:
+    """Train a model to imitate demonstrations."""
+    _alone("sft", recipe, out, set_, {"model.path": model, "data.demonstrations": demonstrations}, resume=resume, json=json)
+
+
+def preferences(
+    model: Model = None,
+    comparisons: Comparisons = None,
+    prompts: Prompts = None,
+    recipe: RecipeFile = None,
+    out: Out = None,
+    set_: Set = None,
+    resume: Resume = False,
+    json: AsJson = False,
+) -> None:
+    """Freeze a preference set: from judged pairs in a file, or by sampling pairs and having them judged."""
+    values = {"start_from.sft": model, "data.comparisons": comparisons, "data.prompts": prompts}
+    _alone("preferences", recipe, out, set_, values, resume=resume, json=json)
+
+
+def reward(
+    model: Model = None,
+    comparisons: Comparisons = None,
+    recipe: RecipeFile = None,
+    out: Out = None,
+    set_: Set = None,
+    resume: Resume = False,
+    json: AsJson = False,
+) -> None:
+    """Train a reward-model ensemble on judged pairs."""
+    _alone("reward", recipe, out, set_, {"start_from.sft": model, "data.comparisons": comparisons}, resume=resume, json=json)
+
+
+def dpo(
+    model: Model = None,
+    comparisons: Comparisons = None,
+    recipe: RecipeFile = None,
+    out: Out = None,
+    set_: Set = None,
+    resume: Resume = False,
+    json: AsJson = False,
+) -> None:
+    """Train a policy on judged pairs directly."""
+    _alone("dpo", recipe, out, set_, {"start_from.sft": model, "data.comparisons": comparisons}, resume=resume, json=json)
+
+
+def ppo(
+    model: Model = None,
+    reward: RewardModel = None,
+    prompts: Prompts = None,
+    recipe: RecipeFile = None,
+    out: Out = None,
+    set_: Set = None,
+    resume: Resume = False,
+    json: AsJson = False,
+) -> None:
+    """Train a policy against a reward model, with a KL penalty to where it started."""
+    values = {"start_from.sft": model, "start_from.reward": reward, "data.prompts": prompts}
+    _alone("ppo", recipe, out, set_, values, resume=resume, json=json)
+
+
+def redteam(
+    model: PolicyArgument,
+    recipe: RecipeFile = None,
+    out: Out = None,
+    set_: Set = None,
+    resume: Resume = False,
+    json: AsJson = False,
+) -> None:
+    """Attack a policy and report how often each kind of attack works."""
+    _alone("redteam", recipe, out, set_, {"model.path": model}, resume=resume, json=json)
+
+
+def evaluate(
+    model: PolicyArgument,
+    reward: RewardModel = None,
+    prompts: Prompts = None,
+    recipe: RecipeFile = None,
+    out: Out = None,
+    set_: Set = None,
+    resume: Resume = False,
+    json: AsJson = False,
+) -> None:
+    """Measure a policy on held-out prompts."""
+    values = {"model.path": model, "start_from.reward": reward, "data.prompts": prompts}
+    _alone("evaluate", recipe, out, set_, values, resume=resume, json=json)
+
+
+def _alone(
+    stage: str,
+    recipe: Path | None,
+    out: Path | None,
+    overrides: list[str] | None,
+    values: dict[str, str | None],
+    *,
+    resume: bool,
+    json: bool,
+) -> None:
+    from truing.cli.output import print_artifact
+    from truing.program.single import run_stage
+
+    artifact = run_stage(stage, recipe, overrides or [], values, out=out, resume=resume, watch=True)
+    print_artifact(artifact, as_json=json)

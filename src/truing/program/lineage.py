@@ -1,0 +1,122 @@
+"""Where an artifact came from: its parents by content hash, back to the judgments, the raters and the guideline.
+
+truing lineage runs/quickstart/release
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from truing.errors import TruingError
+from truing.records import Judgment, Record
+from truing.store.artifacts import MANIFEST, Artifact, Store, read_artifact
+from truing.store.files import read_json, read_records
+
+RUN_RECORD = "recipe.json"
+"""Every run writes its resolved recipe under this name at its root: it is how a run's root is recognised."""
+
+
+class Node(Record):
+    """One artifact (or outside input) and what it was made from."""
+
+    role: str
+    artifact_hash: str
+    stage: str = "input"
+    name: str = ""
+    details: tuple[str, ...] = ()
+    """Plain words: numbers of judgments, raters by pseudonym, guideline version, and the artifact's own notes."""
+    parents: tuple[Node, ...] = ()
+
+
+def find(wanted: str, root: Path | None = None) -> tuple[Artifact, Path]:
+    """The artifact meant by a folder, a name or a hash prefix, and the root of the run it belongs to."""
+    path = Path(wanted)
+    if (path / MANIFEST).exists():
+        return read_artifact(path), root or run_root(path)
+    base = root or Path.cwd()
+    if not base.is_dir():
+        raise TruingError(f"{base}: no such folder; name the run's folder with --root")
+    return Store(base).find(wanted), run_root(base)
+
+
+def run_root(path: Path) -> Path:
+    """The nearest folder at or above `path` that a run wrote its recipe to; else the folder itself, or an artifact's parent."""
+    resolved = path.resolve()
+    for folder in (resolved, *resolved.parents):
+        if (folder / RUN_RECORD).exists():
+            return folder
+    return resolved.parent if (resolved / MANIFEST).exists() else resolved
+
+
+def trace(artifact: Artifact, roots: Iterable[Path], role: str = "artifact") -> Node:
+    """Walk the parents of `artifact` through every artifact found under `roots`."""
+    known = {a.artifact_hash: a for root in roots if root.is_dir() for a in Store(root).artifacts()}
+    return _trace(artifact, known, role)
+
+
+def _trace(artifact: Artifact, known: dict[str, Artifact], role: str) -> Node:
+    manifest = artifact.manifest
+    return Node(
+        role=role,
+        artifact_hash=artifact.artifact_hash,
+        stage=manifest.stage,
+        name=manifest.name,
+        details=(*manifest.notes, *_judgment_details(artifact)),
+        parents=tuple(
+            _trace(known[parent_hash], known, parent_role)
+            if parent_hash in known
+            else Node(role=parent_role, artifact_hash=parent_hash)
+            for parent_role, parent_hash in manifest.parents.items()
+        ),
+    )
+
+
+def _judgment_details(artifact: Artifact) -> list[str]:
+    """For an artifact that holds judgments: how many, by whom, under which guideline."""
+    path = artifact.path / "judgments.jsonl"
+    if not path.exists():
+        return []
+    judgments = read_records(path, Judgment)
+    raters = Counter(j.rater_id for j in judgments)
+    simulated = sum(j.simulated for j in judgments)
+    lines = [f"{len(judgments)} judgments by {len(raters)} raters, {simulated} of them simulated"]
+    if raters:
+        lines.append("raters: " + ", ".join(f"{name} ({count})" for name, count in sorted(raters.items())))
+    version = artifact.manifest.metrics.get("guideline_version")
+    lines += [
+        f"guideline {digest[:12]}{f' (version {version})' if version is not None else ''}: {count} judgments"
+        for digest, count in Counter(j.guideline_hash for j in judgments).items()
+    ]
+    return lines
+
+
+def known_roots(root: Path) -> list[Path]:
+    """The run's root, and the roots of finished work that its recipe started from."""
+    roots = [root]
+    record = root / RUN_RECORD
+    if record.exists():
+        roots += [run_root(Path(path)) for path in read_json(record).get("start_from", {}).values() if path]
+    return roots
+
+
+def render(node: Node) -> str:
+    """The tree as text; an artifact met twice is told once."""
+    lines: list[str] = []
+    _render(node, "", "", lines, set())
+    return "\n".join(lines)
+
+
+def _render(node: Node, lead: str, below: str, lines: list[str], seen: set[str]) -> None:
+    title = f"{node.stage} {node.name}".strip() if node.name else "input, not an artifact under this root"
+    again = node.artifact_hash in seen and bool(node.parents or node.details)
+    lines.append(f"{lead}{node.role}: {title} [{node.artifact_hash[:12]}]{' (told above)' if again else ''}")
+    seen.add(node.artifact_hash)
+    if again:
+        return
+    bar = "│  " if node.parents else "   "
+    lines.extend(f"{below}{bar}· {detail}" for detail in node.details)
+    for index, parent in enumerate(node.parents):
+        last = index == len(node.parents) - 1
+        _render(parent, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  "), lines, seen)

@@ -1,0 +1,315 @@
+"""A recipe: every room's settings composed into one file, and what changes from round to round.
+
+    [run]           seed, out, stages, candidate
+    [model]         the text predictor to start from
+    [data]          demonstrations, prompts, comparisons, guideline
+    [sft] [preferences] [reward] [ppo] [dpo] [monitor] [evaluate] [findings] [gate]
+    [start_from]    finished artifacts to use instead of making them
+    [[rounds]]      one table a round; it may repeat any of the sections above that a round reads, with other values
+
+Paths are relative to the recipe's folder; `run.out` is relative to where the command is run. `--set a.b=value` applies to
+every round; `--set rounds.2.ppo.kl.beta=0.2` to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, JsonValue
+
+from truing import config as settings
+from truing.config import Config
+from truing.errors import TruingError, nearest
+from truing.evals.config import EvaluateConfig
+from truing.models.config import LoadSettings
+from truing.monitor.config import MonitorConfig
+from truing.program.gate import GateConfig
+from truing.train.config import DPOConfig, PPOConfig, RewardConfig, SFTConfig
+
+EMBEDDED = "embedded"
+"""Written for a path: what ships with the package (the tiny model, its world's demonstrations and prompts)."""
+CHOSEN = "chosen"
+"""Written for `data.demonstrations`: imitate the preferred answers of the comparisons' training part."""
+SHIPPED = Path(__file__).parent / "recipes"
+
+StageName = Literal[
+    "sft", "preferences", "reward", "reward_tests", "ppo", "dpo", "redteam", "evaluate", "findings", "gate", "release"
+]
+STAGES: tuple[StageName, ...] = (
+    "sft",
+    "preferences",
+    "reward",
+    "reward_tests",
+    "ppo",
+    "dpo",
+    "redteam",
+    "evaluate",
+    "findings",
+    "gate",
+    "release",
+)
+"""Every stage, in the order in which a round runs them."""
+ROUND_SECTIONS = frozenset({"data", "preferences", "reward", "ppo", "dpo", "monitor", "evaluate", "findings", "gate"})
+
+
+class RunConfig(Config):
+    """The run as a whole."""
+
+    seed: int = 0
+    out: Path = Path("runs/truing")
+    stages: tuple[StageName, ...] = STAGES
+    candidate: Literal["ppo", "dpo"] = "ppo"
+    """The policy that the gate decides about."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of this process for tensor work; None = torch's own choice."""
+
+
+class ModelConfig(LoadSettings):
+    """The text predictor that the run starts from."""
+
+    path: str = EMBEDDED
+    """A model folder, a hub id (`owner/name`), or "embedded". Where both a folder and a hub id could be meant, the folder is."""
+    chat_template: str | None = None
+    """A Jinja template (text, or the path of a file) for a tokenizer that has none."""
+
+    def load_settings(self) -> LoadSettings:
+        """The part that loading any model of the run takes."""
+        return LoadSettings.model_validate(self.model_dump(include=set(LoadSettings.model_fields)))
+
+
+class DataConfig(Config):
+    """Where demonstrations, prompts, comparisons and the guideline come from."""
+
+    demonstrations: str | None = EMBEDDED
+    """A JSONL or Parquet file, "embedded", or "chosen"."""
+    prompts: str | None = EMBEDDED
+    """A JSONL or Parquet file, "embedded", or None = the comparisons' prompts."""
+    comparisons: str | None = None
+    """People's judged pairs. Where given, they are the preferences and nothing is sampled to be judged."""
+    guideline: str = EMBEDDED
+    """A Markdown file whose clauses carry ids, or "embedded"."""
+    split_by: Literal["prompt", "group"] = "prompt"
+    """What must not lie on both sides of the held-out split: a prompt, or a whole group (a debate, a source)."""
+    heldout_fraction: float = Field(default=0.15, gt=0, lt=1)
+    """Share of comparisons' prompts that reward models and policies are measured on."""
+    too_long: Literal["error", "drop", "truncate_left"] = "error"
+    """What is done with a row that does not fit the model's context."""
+    max_rows: int | None = Field(default=None, ge=1)
+    """Read at most this many demonstrations and this many comparisons, drawn at random; None = all."""
+    gold: Literal["none", "embedded"] = "none"
+    """A rule that knows what answers are truly worth: only in the embedded world. It is logged, never used."""
+    n_demonstrations: int = Field(default=3000, ge=1)
+    """Embedded demonstrations to make."""
+    n_prompts: int = Field(default=900, ge=1)
+    """Training prompts: embedded ones to make, or the most that are drawn from a file."""
+    n_eval_prompts: int = Field(default=150, ge=2)
+    """Held-out prompts on which policies are compared."""
+
+
+class PreferencesConfig(Config):
+    """How comparisons are made and judged."""
+
+    judged_by: Literal["simulated", "people"] = "simulated"
+    """people: the run stops after writing comparisons.jsonl, and goes on once `judgments` names what they answered."""
+    judgments: str | None = None
+    """Judgments that people gave to the sampled comparisons, JSONL."""
+    comparisons: int = Field(default=2000, ge=2)
+    """Comparisons to sample."""
+    policies: tuple[Literal["sft", "previous"], ...] = ("sft",)
+    """Who answers, drawn for each answer: SFT, and (from round 2 on) the previous round's candidate."""
+    temperature: float = Field(default=1.0, gt=0)
+    max_new_tokens: int = Field(default=64, ge=1)
+    raters: int = Field(default=20, ge=1)
+    """Simulated raters."""
+    judgments_per_comparison: int = Field(default=1, ge=1)
+    targeted_fraction: float = Field(default=0.25, ge=0, le=1)
+    """Share of the comparisons that goes to what the last round's findings point at: their prompts and counterfactual pairs."""
+    superseded_weight: float = Field(default=0.3, ge=0, le=1)
+    """Weight of an earlier round's pair whose guideline lacks a clause added since; 0 leaves it out."""
+
+
+class FindingsConfig(Config):
+    """What counts as a finding, and who may change the guideline."""
+
+    approve_amendments: Literal["person", "auto", "never"] = "person"
+    """person: the run stops for `truing amend`; auto: signed by the recipe, and recorded as simulated; never: no amendment."""
+    min_attack_rate: float = Field(default=0.25, ge=0, le=1)
+    """A red-team mode is a finding where the low end of its rate against the candidate lies above this."""
+    min_attack_increase: float = Field(default=0.1, ge=0, le=1)
+    """... or where it succeeds this much more often than against SFT, beyond what chance explains."""
+    max_reward_skew: float = Field(default=0.6, ge=0, le=1)
+    """A reward-model test is a finding where the low end of its skew lies above this."""
+    examples: int = Field(default=8, ge=1)
+    """Examples kept with a finding; they become regression cases."""
+    targeted_prompts: int = Field(default=200, ge=0)
+    """Prompts for the next round's comparisons."""
+    counterfactual_pairs: int = Field(default=200, ge=0)
+    """Pairs of an answer with and without what the finding is about, for the next round's raters."""
+
+
+class StartFrom(Config):
+    """Finished artifacts that stand in for stages. All but `sft` stand in for round 1's."""
+
+    sft: str | None = None
+    preferences: str | None = None
+    reward: str | None = None
+    ppo: str | None = None
+    dpo: str | None = None
+
+
+class Recipe(Config):
+    """Everything a run does. `Recipe.load("quickstart")` reads the shipped one."""
+
+    run: RunConfig = RunConfig()
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    sft: SFTConfig = SFTConfig()
+    preferences: PreferencesConfig = PreferencesConfig()
+    reward: RewardConfig = RewardConfig()
+    ppo: PPOConfig = PPOConfig()
+    dpo: DPOConfig = DPOConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    findings: FindingsConfig = FindingsConfig()
+    gate: GateConfig = GateConfig()
+    start_from: StartFrom = StartFrom()
+    rounds: tuple[dict[str, JsonValue], ...] = ({},)
+    """One table of overrides a round."""
+
+    @classmethod
+    def load(cls, source: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Read a recipe file, or a shipped recipe by name, apply `--set` overrides, and check every round.
+
+        Raises TruingError naming the file and, for an unknown key, the nearest right one.
+        """
+        path = recipe_path(source)
+        return cls.from_values(settings.read_toml(path), overrides, folder=path.parent, where=str(path))
+
+    @classmethod
+    def from_values(
+        cls,
+        values: Mapping[str, Any],
+        overrides: Sequence[str] = (),
+        *,
+        folder: Path | None = None,
+        where: str = "settings",
+    ) -> Self:
+        """Build a recipe from nested tables; paths in `values` are taken relative to `folder`, those in overrides as they are."""
+        tables = _resolve_paths(values, folder) if folder else dict(values)
+        tables = _apply(tables, overrides)
+        recipe = settings.validate(cls, tables, where)
+        for number, table in enumerate(recipe.rounds, start=1):
+            _check_sections(table, f"{where}: rounds.{number}")
+            settings.validate(cls, _merge(_without_rounds(tables), table), f"{where}: round {number}")
+        return recipe
+
+    def for_round(self, number: int) -> Recipe:
+        """The recipe with the overrides of round `number` (from 1) applied, and one round."""
+        base = self.model_dump(mode="json", exclude={"rounds"})
+        return settings.validate(Recipe, _merge(base, self.rounds[number - 1]), f"round {number}")
+
+    def does(self, stage: StageName) -> bool:
+        """Whether the run includes this stage."""
+        return stage in self.run.stages
+
+
+def recipe_path(source: str | Path) -> Path:
+    """A recipe file as given, or the shipped recipe of that name. Raises TruingError listing the shipped ones."""
+    path = Path(source)
+    if path.exists():
+        return path
+    shipped = SHIPPED / f"{source}.toml"
+    if len(path.parts) == 1 and shipped.exists():
+        return shipped
+    names = sorted(p.stem for p in SHIPPED.glob("*.toml"))
+    raise TruingError(f"{source}: no such recipe file (shipped recipes: {', '.join(names)}){nearest(str(source), names)}")
+
+
+def _apply(tables: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Apply overrides. One of the whole run wins over what a round's table says, for all rounds; `rounds.N.` is for one."""
+    general = [o for o in overrides if not o.startswith("rounds.")]
+    rounds = [dict(table) for table in tables.get("rounds", [])]
+    result = settings.apply_overrides({k: v for k, v in tables.items() if k != "rounds"}, general)
+    of_rounds = [o for o in general if o.partition(".")[0] in ROUND_SECTIONS]
+    rounds = [_reapply(table, of_rounds) for table in rounds]
+    for override in (o for o in overrides if o.startswith("rounds.")):
+        _, number, rest = override.split(".", 2) if override.count(".") >= 2 else ("", "", "")
+        if not number.isdigit() or not 1 <= int(number) <= len(rounds):
+            raise TruingError(f"--set {override!r}: write rounds.N.section.key=value with N from 1 to {len(rounds)}")
+        rounds[int(number) - 1] = settings.apply_overrides(rounds[int(number) - 1], [rest])
+    return {**result, "rounds": rounds} if rounds else result
+
+
+def _reapply(table: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Apply to a round's table those overrides whose setting the table itself gives."""
+    given = [o for o in overrides if _has(table, o.partition("=")[0].strip().split("."))]
+    return settings.apply_overrides(table, given)
+
+
+def _has(table: Any, keys: Sequence[str]) -> bool:
+    for key in keys:
+        if not isinstance(table, Mapping) or key not in table:
+            return False
+        table = table[key]
+    return True
+
+
+def _check_sections(table: Mapping[str, Any], where: str) -> None:
+    for key in table:
+        if key not in ROUND_SECTIONS:
+            hint = nearest(key, ROUND_SECTIONS)
+            raise TruingError(
+                f"{where}: '{key}' cannot change from round to round{hint} (can: {', '.join(sorted(ROUND_SECTIONS))})"
+            )
+
+
+def _without_rounds(tables: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in tables.items() if key != "rounds"}
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`, table by table."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+_PATH_KEYS = {
+    "data": ("demonstrations", "prompts", "comparisons", "guideline"),
+    "preferences": ("judgments",),
+    "start_from": tuple(StartFrom.model_fields),
+}
+_WORDS = {EMBEDDED, CHOSEN}
+
+
+def _resolve_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Make the paths of a recipe file absolute; the words and hub ids that may stand in their place are left as they are."""
+    tables = _merge({}, values)
+    model = tables.get("model")
+    if isinstance(model, Mapping):
+        tables["model"] = {key: _resolve_model(key, value, folder) for key, value in model.items()}
+    for section, keys in _PATH_KEYS.items():
+        table = tables.get(section)
+        if isinstance(table, Mapping):
+            tables[section] = {k: _resolve(v, folder) if k in keys else v for k, v in table.items()}
+    if isinstance(values.get("rounds"), list):
+        tables["rounds"] = [_resolve_paths(t, folder) if isinstance(t, Mapping) else t for t in values["rounds"]]
+    return tables
+
+
+def _resolve(value: Any, folder: Path) -> Any:
+    if not isinstance(value, str) or value in _WORDS:
+        return value
+    return str((folder / Path(value).expanduser()).resolve())
+
+
+def _resolve_model(key: str, value: Any, folder: Path) -> Any:
+    """`path` may be a hub id, `chat_template` the template itself: they are paths where they look like one or exist."""
+    if not isinstance(value, str) or key not in {"path", "chat_template"} or "{" in value or value in _WORDS:
+        return value
+    looks = value.startswith((".", "/", "~")) or key == "chat_template"
+    return _resolve(value, folder) if looks or (folder / value).exists() else value
