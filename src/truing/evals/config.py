@@ -35,6 +35,14 @@ class MarkersConfig(Config):
     )  # fmt: skip
 
 
+class StatedConfidence(Config):
+    """The probability of being right that a manner of speaking is read as."""
+
+    assertion: float = Field(default=0.95, ge=0, le=1)
+    plain: float = Field(default=0.8, ge=0, le=1)
+    hedging: float = Field(default=0.55, ge=0, le=1)
+
+
 class EvaluateConfig(Config):
     """How a policy is evaluated. Policies are compared only at one and the same temperature."""
 
@@ -43,11 +51,4 @@ class EvaluateConfig(Config):
     temperature: float = Field(default=0.7, gt=0)
     seed: int = 0
     markers: MarkersConfig = MarkersConfig()
-
-
-class StatedConfidence(Config):
-    """The probability of being right that a manner of speaking is read as."""
-
-    assertion: float = Field(default=0.95, ge=0, le=1)
-    plain: float = Field(default=0.8, ge=0, le=1)
-    hedging: float = Field(default=0.55, ge=0, le=1)
+    confidence: StatedConfidence = StatedConfidence()
