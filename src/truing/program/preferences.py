@@ -1,0 +1,243 @@
+"""Stage 2: judgments become a frozen preference set.
+
+Comparisons are judged (by simulated raters, or by people whose judgments are read from a file), or pairs that people judged
+elsewhere are read. Judgments of one comparison make one pair with a soft label: the share of raters who chose `chosen`, ties
+counting half. The set is split by prompt (or by group), so that no prompt lies on both sides.
+
+An earlier round's training pairs are kept. Where their guideline lacks a clause that has been added since, they weigh less.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from truing.config import Config
+from truing.errors import TruingError
+from truing.records import Comparison, Estimate, Guideline, Judgment, PreferencePair, Progress, content_hash, seed_for
+from truing.stats.intervals import wilson_clustered
+from truing.store.artifacts import Artifact, Draft, Store, read_artifact
+from truing.store.files import read_json, read_records, write_json, write_records, write_text
+
+SIMULATED_NOTE = "raters simulated: no person judged these pairs"
+
+Judge = Callable[[Comparison], list[Judgment]]
+ExpectedPreference = Callable[[Comparison], float]
+"""P(first preferred) over the raters' own preferences."""
+
+
+class FreezeConfig(Config):
+    """How judgments become a set."""
+
+    heldout_fraction: float = Field(default=0.15, gt=0, lt=1)
+    split_by: Literal["prompt", "group"] = "prompt"
+    superseded_weight: float = Field(default=0.3, ge=0, le=1)
+    raters: int | None = None
+    """Simulated raters; None = the judgments are people's."""
+    judgments_per_comparison: int = Field(default=1, ge=1)
+    max_pairs: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class JudgedInputs:
+    """Comparisons, who judges them under which guideline, and earlier rounds' sets."""
+
+    comparisons: Sequence[Comparison]
+    judge: Judge
+    guideline: Guideline
+    parents: Mapping[str, str]
+    expected: ExpectedPreference | None = None
+    """Known only of simulated raters."""
+    earlier: Path | None = None
+    """The preference set of the round before."""
+
+
+@dataclass(frozen=True)
+class FileInputs:
+    """Pairs that people judged, as read from `source`."""
+
+    pairs: Sequence[PreferencePair]
+    source: str
+    guideline: Guideline
+    parents: Mapping[str, str]
+
+
+def freeze_judged(
+    config: FreezeConfig, inputs: JudgedInputs, store: Store, name: str, *, resume: bool = False, progress: Progress
+) -> Artifact:
+    """Have the comparisons judged and publish the set."""
+    draft = store.begin("preferences", name, config, inputs.parents, seeds={"preferences": config.seed}, resume=resume)
+    if isinstance(draft, Artifact):
+        return draft
+    judgments: list[Judgment] = []
+    for number, comparison in enumerate(inputs.comparisons, start=1):
+        judgments += inputs.judge(comparison)
+        if number % 100 == 0 or number == len(inputs.comparisons):
+            progress.update(number, len(inputs.comparisons), {"judgments": len(judgments)})
+    pairs = aggregate(inputs.comparisons, judgments)
+    train, heldout = split(pairs, config)
+    carried = carried_over(inputs.earlier, inputs.guideline, {_key(p, config) for p in heldout}, config) if inputs.earlier else []
+    write_records(draft.path / "comparisons.jsonl", inputs.comparisons)
+    write_records(draft.path / "judgments.jsonl", judgments)
+    extra: dict[str, JsonValue] = {
+        "judgments": len(judgments),
+        "raters": len({j.rater_id for j in judgments}),
+        "comparisons_without_judgment": len(inputs.comparisons) - len(pairs),
+        "carried_over": len(carried),
+        "oracle_accuracy": _oracle(heldout, inputs) if inputs.expected else None,
+    }
+    return _publish(draft, [*train, *carried], heldout, inputs.guideline, extra, config)
+
+
+def freeze_pairs(config: FreezeConfig, inputs: FileInputs, store: Store, name: str, *, resume: bool = False) -> Artifact:
+    """Publish people's judged pairs as a set."""
+    draft = store.begin("preferences", name, config, inputs.parents, seeds={"preferences": config.seed}, resume=resume)
+    if isinstance(draft, Artifact):
+        return draft
+    pairs = _sample(list(inputs.pairs), config)
+    train, heldout = split(pairs, config)
+    extra: dict[str, JsonValue] = {"judgments": sum(p.judgments for p in pairs), "raters": None, "oracle_accuracy": None}
+    note = f"judged by people, as given in {inputs.source}"
+    return _publish(draft, train, heldout, inputs.guideline, extra, config, (note,))
+
+
+def aggregate(comparisons: Sequence[Comparison], judgments: Iterable[Judgment]) -> list[PreferencePair]:
+    """One pair a judged comparison; `chosen` is what most chose, `label` the share that did (ties half)."""
+    votes: dict[str, list[Judgment]] = defaultdict(list)
+    for judgment in judgments:
+        votes[judgment.comparison_id].append(judgment)
+    unknown = votes.keys() - {c.comparison_id for c in comparisons}
+    if unknown:
+        raise TruingError(f"{len(unknown)} judgments are of comparisons that are not in this set, for example {min(unknown)!r}")
+    return [_pair(c, votes[c.comparison_id]) for c in comparisons if c.comparison_id in votes]
+
+
+def _pair(comparison: Comparison, votes: Sequence[Judgment]) -> PreferencePair:
+    share = sum({"first": 1.0, "tie": 0.5, "second": 0.0}[v.choice] for v in votes) / len(votes)
+    texts = (comparison.first, comparison.second) if share >= 0.5 else (comparison.second, comparison.first)
+    return PreferencePair(
+        comparison_id=comparison.comparison_id,
+        prompt=comparison.prompt,
+        chosen=texts[0],
+        rejected=texts[1],
+        label=max(share, 1 - share),
+        judgments=len(votes),
+        guideline_hash=votes[0].guideline_hash,
+        simulated=any(v.simulated for v in votes),
+    )
+
+
+def split(pairs: Sequence[PreferencePair], config: FreezeConfig) -> tuple[list[PreferencePair], list[PreferencePair]]:
+    """(training, held out). A key is held out by its own hash, so it stays on its side whatever else is in the set.
+
+    Raises TruingError where one side would be empty.
+    """
+    keys = sorted({_key(p, config) for p in pairs}, key=lambda key: seed_for(config.seed, "heldout", key))
+    if len(keys) < 2:
+        raise TruingError(f"all {len(pairs)} pairs are of one {config.split_by}: nothing could be held out. Give more {config.split_by}s.")
+    held = {key for key in keys if seed_for(config.seed, "heldout", key) < config.heldout_fraction * 2**63}
+    held = held if 0 < len(held) < len(keys) else set(keys[:1])
+    return [p for p in pairs if _key(p, config) not in held], [p for p in pairs if _key(p, config) in held]
+
+
+def carried_over(earlier: Path, guideline: Guideline, held_keys: set[str], config: FreezeConfig) -> list[PreferencePair]:
+    """Training pairs of the set before, less those of held-out prompts; superseded ones at their weight, 0 leaving them out."""
+    before = read_artifact(earlier)
+    text = (before.path / "guideline.md").read_text(encoding="utf-8")
+    old = Guideline(version=0, text=text)
+    current = {guideline.guideline_hash}
+    if not set(guideline.clauses) - set(old.clauses):
+        current.add(old.guideline_hash)
+    pairs = [p for p in read_records(before.path / "train.jsonl", PreferencePair) if _key(p, config) not in held_keys]
+    weighted = [(p, p.weight if p.guideline_hash in current else config.superseded_weight) for p in pairs]
+    return [p.model_copy(update={"weight": weight}) for p, weight in weighted if weight > 0]
+
+
+def longer_wins(pairs: Sequence[PreferencePair], config: FreezeConfig) -> Estimate | None:
+    """Accuracy of choosing the answer with more characters (equal lengths half), on pairs that are not ties."""
+    decided = [p for p in pairs if p.label > 0.5]
+    if not decided:
+        return None
+    right = [_longer(p) for p in decided]
+    return wilson_clustered(right, [_key(p, config) for p in decided])
+
+
+def best_agreement(p: float, raters: int) -> float:
+    """Highest possible agreement with the majority of `raters` votes drawn with P(first) = p, where the majority is decided."""
+    wins = [comb(raters, k) * p**k * (1 - p) ** (raters - k) for k in range(raters + 1)]
+    first = sum(w for k, w in enumerate(wins) if 2 * k > raters)
+    second = sum(w for k, w in enumerate(wins) if 2 * k < raters)
+    return max(first, second) / (first + second)
+
+
+def _oracle(heldout: Sequence[PreferencePair], inputs: JudgedInputs) -> float | None:
+    """What the raters' own noise allows: mean best agreement over the held-out pairs that were decided."""
+    assert inputs.expected is not None
+    by_id = {c.comparison_id: c for c in inputs.comparisons}
+    decided = [p for p in heldout if p.label > 0.5]
+    if not decided:
+        return None
+    return sum(best_agreement(inputs.expected(by_id[p.comparison_id]), p.judgments) for p in decided) / len(decided)
+
+
+def _longer(pair: PreferencePair) -> float:
+    gap = len(pair.chosen) - len(pair.rejected)
+    return 0.5 if gap == 0 else float(gap > 0)
+
+
+def _key(pair: PreferencePair, config: FreezeConfig) -> str:
+    if config.split_by == "prompt":
+        return pair.prompt.prompt_id
+    group = pair.prompt.meta.get("group")
+    if group is None:
+        raise TruingError("split_by = 'group': a pair names no group. Add a 'group' column, or split by prompt.")
+    return str(group)
+
+
+def _sample(pairs: list[PreferencePair], config: FreezeConfig) -> list[PreferencePair]:
+    if config.max_pairs is None or len(pairs) <= config.max_pairs:
+        return pairs
+    order = sorted(range(len(pairs)), key=lambda index: seed_for(config.seed, "sample", index))
+    return [pairs[index] for index in sorted(order[: config.max_pairs])]
+
+
+def _publish(
+    draft: Draft,
+    train: Sequence[PreferencePair],
+    heldout: Sequence[PreferencePair],
+    guideline: Guideline,
+    extra: Mapping[str, JsonValue],
+    config: FreezeConfig,
+    notes: tuple[str, ...] = (),
+) -> Artifact:
+    simulated = any(p.simulated for p in [*train, *heldout])
+    baseline = longer_wins(heldout, config)
+    summary: dict[str, JsonValue] = {
+        "pairs_train": len(train),
+        "pairs_heldout": len(heldout),
+        "ties_heldout": sum(p.label == 0.5 for p in heldout),
+        "simulated": simulated,
+        "guideline_version": guideline.version,
+        "guideline_hash": guideline.guideline_hash,
+        "longer_wins": baseline.model_dump() if baseline else None,
+        "set_hash": content_hash([p.model_dump(mode="json") for p in [*train, *heldout]]),
+        **extra,
+    }
+    write_records(draft.path / "train.jsonl", train)
+    write_records(draft.path / "heldout.jsonl", heldout)
+    write_text(draft.path / "guideline.md", guideline.text)
+    write_json(draft.path / "summary.json", summary)
+    plain = {key: value for key, value in summary.items() if isinstance(value, int | float | str) or value is None}
+    return draft.publish({**plain, "longer_wins": baseline}, (*notes, *([SIMULATED_NOTE] if simulated else [])))
+
+
+def guideline_version(artifact: Artifact) -> int:
+    """The version of the guideline that a preference set was judged under."""
+    return int(read_json(artifact.path / "summary.json")["guideline_version"])
