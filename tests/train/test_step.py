@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from truing.errors import TruingError
 from truing.losses.masked import LossOutput
 from truing.train.config import OptimiserConfig
-from truing.train.step import Stepper, micro_batches, schedule_factor
+from truing.train.step import Stepper, schedule_factor
 
 CONSTANT = OptimiserConfig(lr=0.1, schedule="constant", warmup_fraction=0)
 
@@ -92,11 +92,6 @@ def test_schedules() -> None:
 def test_weight_decay_is_for_matrices_only() -> None:
     stepper = Stepper(line(), OptimiserConfig(weight_decay=0.3), 1, "test")
     assert [(group["weight_decay"], len(group["params"])) for group in stepper.optimiser.param_groups] == [(0.3, 1), (0.0, 1)]
-
-
-def test_micro_batches_keep_the_order_and_the_budget() -> None:
-    assert micro_batches([3, 0, 2, 1], [5, 4, 9, 2], 8) == [[3, 0], [2], [1]]
-    assert micro_batches([], [], 8) == []
 
 
 def test_learning_a_line() -> None:

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from truing.config import Config
+from truing.models.config import HeadInit, LoadSettings
 
 
 class OptimiserConfig(Config):
@@ -41,6 +42,13 @@ class StageConfig(Config):
     """What every training stage has."""
 
     seed: int = 0
+    load: LoadSettings = LoadSettings()
+    chat_template: str | None = None
+    """Jinja text that takes the place of the tokenizer's own template."""
+    too_long: Literal["error", "drop", "truncate_left"] = "error"
+    """What happens to a row longer than `max_tokens`."""
+    max_tokens: int | None = Field(default=None, ge=2)
+    """Longest sequence trained on; by default what the model's context holds."""
     micro_batch_tokens: int = Field(default=8192, ge=1)
     """Tokens in one forward pass. Bounds memory and leaves the gradient as it is."""
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -64,7 +72,7 @@ class RewardConfig(StageConfig):
     epochs: int = Field(default=1, ge=1)
     batch_pairs: int = Field(default=64, ge=1)
     center_coefficient: float = Field(default=0.01, ge=0)
-    head_init: Literal["normal", "zeros"] = "normal"
+    head_init: HeadInit = "normal"
     """`normal` has standard deviation 1 / sqrt(hidden + 1), drawn anew for each member."""
     optimiser: OptimiserConfig = OptimiserConfig(lr=1e-5)
     parallel: bool = True

@@ -29,6 +29,11 @@ class Stepper:
         self.masters = nn.ParameterList(_master(weight) for weight in self._weights)
         self.optimiser = _adamw(list(self.masters), config)
 
+    @property
+    def has_masters(self) -> bool:
+        """Whether some weights are kept twice, so that `masters` belongs into a checkpoint."""
+        return any(master is not weight for weight, master in zip(self._weights, self.masters, strict=True))
+
     def step(self, outputs: Iterable[LossOutput]) -> dict[str, float]:
         """Sum the gradients of `outputs` (made lazily, one micro-batch at a time) and apply them.
 
@@ -98,19 +103,6 @@ def schedule_factor(config: OptimiserConfig, step: int, total_steps: int) -> flo
         return 1.0
     done = (step - warmup) / max(1, total_steps - warmup)
     return 1 - done if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
-
-
-def micro_batches(indices: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Cut `indices` into runs whose `lengths` (tokens, by index) sum to at most `budget`; a longer item stands alone."""
-    runs: list[list[int]] = []
-    used = 0
-    for index in indices:
-        if not runs or used + lengths[index] > budget:
-            runs.append([])
-            used = 0
-        runs[-1].append(index)
-        used += lengths[index]
-    return runs
 
 
 def to_floats(values: dict[str, Tensor]) -> dict[str, float]:

@@ -1,0 +1,91 @@
+"""A trained reward ensemble as others use it: tokens or texts in, centred scores out.
+
+Legend: M members, B sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from truing.errors import TruingError
+from truing.models.config import LoadSettings
+from truing.models.forward import last_token_scores
+from truing.models.load import load_scorer, load_tokenizer
+from truing.models.ragged import RaggedBatch
+from truing.models.runs import token_runs
+from truing.models.template import pair_tokens
+from truing.records import Message, Record
+from truing.store.files import read_json, write_json
+
+NORMALISATION = "normalisation.json"
+_BATCH_TOKENS = 4096
+
+
+class Normalisation(Record):
+    """Mean and standard deviation of each member's raw scores over the completions it was trained on."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...] = Field(min_length=1)
+
+
+def member_directory(folder: Path, member: int) -> Path:
+    """Where a member's model lies in a reward artifact."""
+    return folder / f"member-{member}"
+
+
+def write_normalisation(folder: Path, normalisation: Normalisation) -> None:
+    """Put it where `RewardEnsemble.load` reads it."""
+    write_json(folder / NORMALISATION, normalisation.model_dump(mode="json"))
+
+
+@dataclass(frozen=True)
+class RewardEnsemble:
+    """Members in eval mode on one device. Scores are normalised: 0 is the mean training completion, 1 a standard deviation."""
+
+    members: tuple[PreTrainedModel, ...]
+    normalisation: Normalisation
+    tokenizer: PreTrainedTokenizerBase
+
+    @classmethod
+    def load(cls, path: str | Path, settings: LoadSettings | None = None) -> Self:
+        """Read a reward artifact. Raises TruingError where the folder is none, or a member is missing or corrupt."""
+        folder = Path(path)
+        if not (folder / NORMALISATION).exists():
+            raise TruingError(f"{folder}: not a reward model: it holds no {NORMALISATION}. Train one with `truing reward`.")
+        normalisation = Normalisation.model_validate(read_json(folder / NORMALISATION))
+        folders = [member_directory(folder, member) for member in range(len(normalisation.mean))]
+        members = tuple(load_scorer(member, settings).requires_grad_(False) for member in folders)
+        return cls(members, normalisation, load_tokenizer(folders[0]))
+
+    def score(self, sequences: Sequence[Sequence[int]], *, batch_tokens: int = _BATCH_TOKENS) -> Tensor:
+        """Normalised scores [M, B] (float32, on the CPU) of whole conversations as tokens, read at each one's last token.
+
+        A score does not depend on what else is in the batch.
+        """
+        rows = [raw_scores(member, sequences, batch_tokens) for member in self.members]
+        mean_M1 = torch.tensor(self.normalisation.mean)[:, None]
+        std_M1 = torch.tensor(self.normalisation.std)[:, None]
+        return (torch.stack(rows) - mean_M1) / std_M1
+
+    def score_texts(self, answers: Sequence[tuple[Sequence[Message], str]]) -> Tensor:
+        """Normalised scores [M, B] of (prompt messages, completion text) pairs."""
+        return self.score([pair_tokens(self.tokenizer, prompt, text).tokens for prompt, text in answers])
+
+
+@torch.no_grad()
+def raw_scores(model: PreTrainedModel, sequences: Sequence[Sequence[int]], batch_tokens: int = _BATCH_TOKENS) -> Tensor:
+    """Raw scores [B] (float32, on the CPU), in batches of like lengths with at most `batch_tokens` tokens."""
+    scores_B = torch.empty(len(sequences))
+    order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
+    for rows in token_runs(order, [len(sequence) for sequence in sequences], batch_tokens):
+        batch = RaggedBatch.from_sequences([sequences[row] for row in rows], model.device)
+        scores_B[rows] = last_token_scores(model, batch).cpu()
+    return scores_B

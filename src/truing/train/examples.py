@@ -1,0 +1,103 @@
+"""Demonstrations and preference pairs as tokens, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from truing.errors import TruingError
+from truing.models.ragged import RaggedBatch
+from truing.models.template import demonstration_tokens, pair_tokens
+from truing.records import Demonstration, PreferencePair
+from truing.store.files import read_records
+
+
+class Example(NamedTuple):
+    """A conversation as tokens, and which of them are trained on."""
+
+    tokens: list[int]
+    is_trained: list[bool]
+
+    @property
+    def n_trained(self) -> int:
+        """How many tokens the loss is over."""
+        return sum(self.is_trained)
+
+
+class PairExample(NamedTuple):
+    """Two conversations that share a prompt, and the judgment between them."""
+
+    chosen: Example
+    rejected: Example
+    label: float
+    weight: float
+    prompt_id: str
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of both conversations."""
+        return len(self.chosen.tokens) + len(self.rejected.tokens)
+
+
+class Trained(NamedTuple):
+    """A batch and which of its tokens are trained on (`where_T`)."""
+
+    batch: RaggedBatch
+    where_T: Tensor
+
+
+class PreferenceSplit(NamedTuple):
+    """A frozen preference set: no prompt is in both parts."""
+
+    train: list[PreferencePair]
+    heldout: list[PreferencePair]
+
+
+def demonstration_examples(tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[Demonstration]) -> list[Example]:
+    """Tokens of whole conversations, trained on the assistant's turns."""
+    return [Example(*demonstration_tokens(tokenizer, demonstration.messages)) for demonstration in demonstrations]
+
+
+def pair_examples(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[PreferencePair]) -> list[PairExample]:
+    """Tokens of both answers of each pair, trained on the answers."""
+    return [
+        PairExample(
+            Example(*pair_tokens(tokenizer, pair.prompt.messages, pair.chosen)),
+            Example(*pair_tokens(tokenizer, pair.prompt.messages, pair.rejected)),
+            pair.label,
+            pair.weight,
+            pair.prompt.prompt_id,
+        )
+        for pair in pairs
+    ]
+
+
+def ragged(examples: Sequence[Example], device: torch.device | str) -> Trained:
+    """Lay examples end to end."""
+    batch = RaggedBatch.from_sequences([example.tokens for example in examples], device)
+    return Trained(batch, batch.mask([example.is_trained for example in examples]))
+
+
+def read_preferences(folder: Path) -> PreferenceSplit:
+    """Read `train.jsonl` and `heldout.jsonl` of a preference artifact. Raises TruingError where one is missing or empty."""
+    parts = [read_records(folder / name, PreferencePair) for name in ("train.jsonl", "heldout.jsonl")]
+    for name, part in zip(("train.jsonl", "heldout.jsonl"), parts, strict=True):
+        if not part:
+            raise TruingError(f"{folder / name}: holds no pairs; collect more comparisons, or hold out another share of them")
+    return PreferenceSplit(*parts)
+
+
+def sequence_sums(values_N: Tensor, lengths_B: Tensor) -> Tensor:
+    """Sum a value a token over each sequence's `lengths_B` tokens, laid end to end."""
+    sequence_N = torch.repeat_interleave(torch.arange(len(lengths_B), device=values_N.device), lengths_B)
+    return values_N.new_zeros(len(lengths_B)).index_add(0, sequence_N, values_N)
+
+
+def shuffled(n: int, seed: int) -> list[int]:
+    """0 to n-1 in an order determined by `seed`."""
+    return [int(i) for i in torch.randperm(n, generator=torch.Generator().manual_seed(seed))]
