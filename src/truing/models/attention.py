@@ -2,7 +2,8 @@
 
 Registered with transformers as "truing". Given a `RaggedLayout` it brings queries, keys and values into a few rectangles of
 similar lengths, runs causal attention there, and lays the result end to end again: right padding under a causal mask is
-never seen, so neighbours are exactly independent and no T x T mask is made. Without a layout it is transformers' own sdpa.
+never seen, so neighbours are exactly independent and no T x T mask is made. Given a `StepLayout`, each row has one new token
+that sees its row of a key/value cache. Without a layout it is transformers' own sdpa.
 
 Shapes: T tokens laid end to end, S slots of the rectangles (S >= T), R rows and L columns of one rectangle, H heads,
 E head width.
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -69,6 +71,13 @@ class RaggedLayout:
             tuple(rectangles),
             is_identity=token_of_slot == slot_of_token,
         )
+
+
+@dataclass(frozen=True)
+class StepLayout:
+    """One new token a row, in the last column of a cache. `mask_R11C` is added to attention scores: 0 seen, -inf padding."""
+
+    mask_R11C: Tensor
 
 
 def _group(lengths: Sequence[int]) -> list[list[int]]:
@@ -139,6 +148,17 @@ def _window_mask(columns: int, window: int | None, device: torch.device) -> Tens
     return ((distance_LL >= 0) & (distance_LL < window))[None, None]
 
 
+def _step_attention(query: Tensor, key: Tensor, value: Tensor, layout: StepLayout, kwargs: dict[str, Any]) -> Tensor:
+    """One query a row: [R, H, 1, E] on keys and values [R, H', C, E]; returns [R, 1, H, E]."""
+    window, mask = kwargs.get("sliding_window"), layout.mask_R11C
+    if window is not None and key.shape[2] > window:
+        key, value, mask = key[:, :, -window:], value[:, :, -window:], mask[..., -window:]
+    rows, heads, _, width = query.shape
+    grouped = query.view(rows, key.shape[1], heads // key.shape[1], width)  # queries that share a key/value head, side by side
+    out = functional.scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=kwargs.get("scaling"))
+    return out.reshape(rows, 1, heads, value.shape[-1])
+
+
 def _attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
@@ -152,6 +172,8 @@ def _attention(
             f"this model's attention uses {', '.join(unsupported)}, which exact ragged batches do not support yet. "
             "Choose a model with plain softmax attention (Llama, Mistral, Qwen, ...)."
         )
+    if isinstance(layout, StepLayout):
+        return _step_attention(query, key, value, layout, kwargs), None
     return _ragged_attention(module, (query, key, value), layout, kwargs), None
 
 

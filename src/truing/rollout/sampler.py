@@ -1,0 +1,70 @@
+"""What every sampling engine offers: prompts as tokens in, completions as tokens out, with the log-probabilities they had.
+
+Torch-free, so that settings can be read without loading an engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pydantic import Field
+
+from truing.config import Config
+from truing.errors import TruingError
+from truing.records import SampledCompletion
+
+OnProgress = Callable[[int, int], None]
+"""Told (completions finished, completions asked for)."""
+
+
+class SamplingSettings(Config):
+    """How completions are drawn.
+
+    Log-probabilities are those of the distribution that is drawn from (temperature, top-k and top-p applied); greedy
+    choices carry their log-probability at temperature 1.
+    """
+
+    max_new_tokens: int = Field(default=64, ge=1)
+    temperature: float = Field(default=0.7, ge=0.0, description="0 takes the likeliest token")
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0, description="smallest set of tokens with at least this probability")
+    top_k: int | None = Field(default=None, ge=1, description="only this many likeliest tokens")
+    stop: tuple[str, ...] = Field(default=(), description="strings that end a completion; serving only")
+
+    def require_exact(self) -> None:
+        """Raise TruingError where log-probabilities would not be those that training computes for the same tokens."""
+        for name, is_exact in (
+            ("temperature", self.temperature > 0),
+            ("top_p", self.top_p == 1.0),
+            ("top_k", self.top_k is None),
+            ("stop", not self.stop),
+        ):
+            if not is_exact:
+                raise TruingError(
+                    f"{name} = {getattr(self, name)!r} cannot be used in RL: the policy gradient needs log-probabilities of the "
+                    "whole distribution at the sampling temperature. Leave top_p, top_k and stop out, and use temperature > 0."
+                )
+
+
+class Sampler(Protocol):
+    """Draws completions from one policy."""
+
+    @property
+    def weights_version(self) -> int:
+        """Which weights are being sampled from: goes up with every update, and is written on each completion."""
+        ...
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        samples_per_prompt: int,
+        settings: SamplingSettings,
+        seed: int,
+        on_progress: OnProgress | None = None,
+    ) -> list[list[SampledCompletion]]:
+        """`samples_per_prompt` completions of each prompt, in the prompts' order, determined by `seed`.
+
+        Raises TruingError where a prompt and its completion would not fit into the model's context.
+        """
+        ...
