@@ -32,7 +32,7 @@ class RulesConfig(Config):
     when a policy truly gets better, so they are context unless a threshold is given.
     """
 
-    reward_length: RuleConfig = RuleConfig(threshold=0.15)
+    reward_length: RuleConfig = RuleConfig(threshold=0.05)
     kl_nats: RuleConfig = RuleConfig(threshold=15.0, action="raise_beta", repeat_every=5)
     flattery_rise: RuleConfig = RuleConfig(threshold=0.25)
     assertion_rise: RuleConfig = RuleConfig(threshold=0.35)

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from truing.errors import TruingError
 from truing.models.ragged import RaggedBatch
 from truing.models.template import demonstration_tokens, pair_tokens
-from truing.records import Demonstration, PreferencePair, seed_for
+from truing.records import Demonstration, PreferencePair
 from truing.store.files import read_records
 
 
@@ -96,16 +96,6 @@ def sequence_sums(values_N: Tensor, lengths_B: Tensor) -> Tensor:
     """Sum a value a token over each sequence's `lengths_B` tokens, laid end to end."""
     sequence_N = torch.repeat_interleave(torch.arange(len(lengths_B), device=values_N.device), lengths_B)
     return values_N.new_zeros(len(lengths_B)).index_add(0, sequence_N, values_N)
-
-
-def epoch_plan(n: int, batch: int, epochs: int, seed: int) -> list[list[int]]:
-    """Row numbers of every step: `epochs` passes over `n` rows, each in an order of its own, `batch` rows a step."""
-    return [
-        order[start : start + batch]
-        for epoch in range(epochs)
-        for order in [shuffled(n, seed_for(seed, epoch))]
-        for start in range(0, n, batch)
-    ]
 
 
 def shuffled(n: int, seed: int) -> list[int]:

@@ -31,7 +31,7 @@ from truing.models.runs import token_runs
 from truing.records import Record, seed_for
 from truing.store.files import read_json, write_json
 from truing.train.config import RewardConfig
-from truing.train.examples import PairExample, epoch_plan, pair_examples, ragged, read_preferences
+from truing.train.examples import PairExample, pair_examples, ragged, read_preferences, shuffled
 from truing.train.log import MetricsLog
 from truing.train.session import Checkpointer, ready_to_train
 from truing.train.step import Stepper
@@ -91,7 +91,12 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
     pairs = read_preferences(job.preferences)
     train, heldout = pair_examples(tokenizer, pairs.train), pair_examples(tokenizer, pairs.heldout)
 
-    plan = epoch_plan(len(train), config.batch_pairs, config.epochs, seed_for(config.seed, *label, "order"))
+    plan = [
+        order[start : start + config.batch_pairs]
+        for epoch in range(config.epochs)
+        for order in [shuffled(len(train), seed_for(config.seed, *label, "order", epoch))]
+        for start in range(0, len(train), config.batch_pairs)
+    ]
     stepper = Stepper(model, config.optimiser, len(plan), f"reward member {job.member}")
     checkpoints = Checkpointer(job.work / "state", config.checkpoint, {"member": model}, {"member": stepper})
     checkpoints.restore()
