@@ -102,8 +102,9 @@ def spread_ratio(now: Sequence[Rollout], start: Sequence[Rollout]) -> Estimate |
     """Mean standard deviation over the ensemble's members, relative to the start; None with one member."""
     if any(len(r.proxy_members) < 2 for r in (*now, *start)):
         return None
-    base = float(np.mean([np.std(r.proxy_members) for r in start]))
-    return mean_of(now, [float(np.std(r.proxy_members)) / base for r in now]) if base > 0 else None
+    spreads = [np.std(np.array([r.proxy_members for r in rows]), axis=1) for rows in (now, start)]
+    base = float(spreads[1].mean())
+    return mean_of(now, (spreads[0] / base).tolist()) if base > 0 else None
 
 
 def sharing(rollouts: Sequence[Rollout]) -> Estimate | None:
@@ -181,15 +182,15 @@ def longest_step(rollouts: Sequence[Rollout]) -> tuple[Rollout, Rollout] | None:
 
 
 def _length_share(proxy: Floats, bucket: NDArray[np.intp], is_now: NDArray[np.bool_]) -> float:
+    size = int(bucket.max()) + 1
+    counts = [np.bincount(bucket[side], minlength=size) for side in (is_now, ~is_now)]
+    sums = [np.bincount(bucket[side], proxy[side], size) for side in (is_now, ~is_now)]
     total = proxy[is_now].mean() - proxy[~is_now].mean()
-    equal = 0.0
-    for b in np.unique(bucket[is_now]):
-        before = proxy[(bucket == b) & ~is_now]
-        if len(before) == 0:
-            return float("nan")
-        here = (bucket == b) & is_now
-        equal += here.sum() / is_now.sum() * (proxy[here].mean() - before.mean())
-    return float(1 - equal / total) if total > 0 else float("nan")
+    used = counts[0] > 0
+    if total <= 0 or (counts[1][used] == 0).any():
+        return float("nan")
+    gains = sums[0][used] / counts[0][used] - sums[1][used] / counts[1][used]
+    return float(1 - (counts[0][used] / counts[0].sum() * gains).sum() / total)
 
 
 def _phrase_shares(rollouts: Sequence[Rollout]) -> dict[tuple[str, ...], float]:
