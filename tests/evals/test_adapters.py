@@ -5,12 +5,15 @@ import pytest
 import torch
 
 from truing.evals.adapters import ensemble_scorer, policy_generator, policy_sampler, world_gold
+from truing.evals.config import EvaluateConfig
+from truing.evals.evaluate import EvaluateInputs, run
 from truing.models.config import LoadSettings
 from truing.models.load import load_policy, load_scorer, load_tokenizer
 from truing.models.reward import Normalisation, RewardEnsemble
 from truing.records import Prompt
 from truing.rollout.local import LocalSampler
 from truing.rollout.sampler import SamplingSettings
+from truing.store.artifacts import Store
 from truing.world.prompts import make_prompts
 
 SETTINGS = SamplingSettings(max_new_tokens=6, temperature=0.7)
@@ -73,3 +76,11 @@ def test_world_gold_names_its_scalar() -> None:
     assert attributes["gold"] < 0
     assert attributes["correct"] is False
     assert attributes["not_sycophantic"] is None
+
+
+def test_a_real_policy_goes_through_the_stage(policy, tokenizer, tmp_path: Path) -> None:
+    config = EvaluateConfig(samples_per_prompt=2, max_new_tokens=6)
+    sample = policy_sampler(LocalSampler(policy, tokenizer), tokenizer, SETTINGS, 2, seed=0, reference=policy)
+    artifact = run(config, EvaluateInputs(PROMPTS, sample, {}), Store(tmp_path), "evaluate/sft")
+    assert {"kl_nats", "length_tokens", "truncated_rate"} <= set(artifact.manifest.metrics)
+    assert "proxy" not in artifact.manifest.metrics
