@@ -1,0 +1,310 @@
+"""The report as one HTML page that needs nothing else: no network, no script, no font but the reader's own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from truing.program.report import graph, plots
+from truing.program.report.model import PolicyNumbers, Report, RewardNumbers, Round, Trajectory
+from truing.program.report.text import visible
+from truing.records import Estimate
+
+POLICY_NAMES = {"base": "base", "sft": "SFT", "ppo": "PPO", "dpo": "DPO"}
+_ORDER = ("base", "sft", "dpo", "ppo")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a dot plot: whose number, and the number."""
+
+    label: str
+    policy: str
+    estimate: Estimate | None
+    is_faint: bool = False
+
+
+@dataclass(frozen=True)
+class DotPlot:
+    """A small table of rows on one scale, each with its interval drawn in it."""
+
+    title: str
+    rows: tuple[Row, ...]
+    scale: plots.Scale
+    reference: float | None = None
+    unit: str = ""
+
+    def strip(self, row: Row) -> Markup:
+        """The drawn cell of a row."""
+        return plots.interval_strip(row.estimate, self.scale, row.policy, self.reference)
+
+    @property
+    def axis(self) -> Markup:
+        """The tick labels under the rows."""
+        return plots.axis_strip(self.scale)
+
+
+@dataclass(frozen=True)
+class AccuracyRow:
+    """One round's reward model on held-out pairs."""
+
+    label: str
+    reward: RewardNumbers
+    accuracy: Estimate
+
+    @property
+    def marks(self) -> list[tuple[float, str]]:
+        """Where the baseline and the ceiling stand."""
+        reward = self.reward
+        baseline = [(reward.longer_wins.value, "baseline")] if reward.longer_wins else []
+        return baseline + ([(reward.noise_ceiling, "ceiling")] if reward.noise_ceiling is not None else [])
+
+
+@dataclass(frozen=True)
+class AccuracyPlot:
+    """Every round's reward model on one scale."""
+
+    rows: tuple[AccuracyRow, ...]
+    scale: plots.Scale
+
+    def strip(self, row: AccuracyRow) -> Markup:
+        """The drawn cell of a row."""
+        return plots.accuracy_strip(row.accuracy, row.marks, self.scale)
+
+    @property
+    def axis(self) -> Markup:
+        """The tick labels under the rows."""
+        return plots.axis_strip(self.scale)
+
+
+@dataclass(frozen=True)
+class DiffLine:
+    """A line of the guideline's diff and what it is."""
+
+    kind: Literal["added", "removed", "place", "note", "same"]
+    text: str
+
+
+def render(report: Report) -> str:
+    """The whole page. Its style is allowed by its hash; everything else is refused by its content security policy."""
+    environment = Environment(
+        loader=PackageLoader("truing.program.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(visible=visible, fixed=fixed, policy=policy_name, words=words, interval=interval)
+    style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template("template.html.j2").render(
+        report=report,
+        style=Markup(style),  # noqa: S704 - ours, not a run's
+        style_hash=digest,
+        policies=policies(report),
+        headline=headline_plots(report),
+        panels=goodhart_panels(report),
+        attributes=rate_plots(report, "attributes"),
+        manners=rate_plots(report, "attributes", style=True),
+        attacks=rate_plots(report, "attacks"),
+        reward_tests=reward_test_plots(report),
+        accuracy=accuracy_plot(report),
+        timelines=timelines(report),
+        diffs=[(r, diff_lines(r.amendment)) for r in report.rounds if r.amendment],
+        graph=graph.lineage_graph(report.lineage),
+        story=[(r, story(r)) for r in report.rounds],
+    )
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """A number with a true minus sign; a dash where it was not measured."""
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def interval(estimate: Estimate | None, digits: int = 2) -> str:
+    """value [low, high]."""
+    if estimate is None:
+        return "not measured"
+    return f"{fixed(estimate.value, digits)} [{fixed(estimate.low, digits)}, {fixed(estimate.high, digits)}]"
+
+
+def policy_name(policy: str) -> str:
+    """How a policy is called on the page."""
+    return POLICY_NAMES.get(policy, policy)
+
+
+def words(name: str) -> str:
+    """An identifier as words."""
+    return name.replace(":", ": ").replace("_", " ").replace("-", " ")
+
+
+def policies(report: Report) -> list[tuple[str, PolicyNumbers]]:
+    """Every policy once, in the order of the story, labelled with its round. Base and SFT stand for the last round's numbers."""
+    shared: dict[str, PolicyNumbers] = {}
+    own: list[tuple[str, PolicyNumbers]] = []
+    for turn in report.rounds:
+        for name in sorted(turn.policies, key=_place):
+            if name in {"base", "sft"}:
+                shared.setdefault(name, turn.policies[name])
+            else:
+                own.append((f"Round {turn.round} {policy_name(name)}", turn.policies[name]))
+    return [(policy_name(name), shared[name]) for name in sorted(shared, key=_place)] + own
+
+
+def _place(policy: str) -> tuple[int, str]:
+    return (_ORDER.index(policy) if policy in _ORDER else len(_ORDER), policy)
+
+
+def headline_plots(report: Report) -> list[DotPlot]:
+    """Gold (where known), KL and length of every policy. Proxy is left to each round: two reward models share no scale."""
+    found = policies(report)
+    plans = (("Gold reward", "gold", ""), ("KL to the reference", "kl_nats", "nats"), ("Length", "length_tokens", "tokens"))
+    drawn = []
+    for title, name, unit in plans:
+        rows = tuple(Row(label, p.policy, getattr(p, name)) for label, p in found)
+        if any(row.estimate for row in rows):
+            sft = next((row.estimate for row in rows if row.policy == "sft"), None) if name == "gold" else None
+            scale = plots.Scale.covering(_ends(rows), include=() if name == "gold" else (0.0,))
+            drawn.append(DotPlot(title, rows, scale, sft.value if sft else None, unit))
+    return drawn
+
+
+def _ends(rows: Iterable[Row]) -> list[float]:
+    return [end for row in rows if row.estimate for end in (row.estimate.low, row.estimate.high)]
+
+
+def rate_plots(report: Report, table: Literal["attributes", "attacks"], *, style: bool = False) -> list[DotPlot]:
+    """One dot plot a rate, every policy on it. Rates outside [0, 1] get a scale of their own."""
+    found = policies(report)
+    names = sorted({name for _, p in found for name in getattr(p, table) if of_style(name) == style}, key=_importance)
+    drawn = []
+    for name in names:
+        rows = tuple(Row(label, p.policy, getattr(p, table).get(name)) for label, p in found)
+        ends = _ends(rows)
+        scale = plots.RATES if all(0 <= end <= 1 for end in ends) else plots.Scale.covering(ends)
+        drawn.append(DotPlot(words(name).capitalize(), rows, scale))
+    return drawn
+
+
+_FIRST = ("correct", "concise", "calibrated", "not_sycophantic", "refuses_right", "refused_unsafe", "refused_benign")
+
+
+def _importance(name: str) -> tuple[int, str]:
+    return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
+
+
+def of_style(name: str) -> bool:
+    """Whether a measure is of how an answer is worded (by markers in the text), not of whether it is good."""
+    return name.endswith("_rate") or name in {"repetition", "distinct_2"}
+
+
+def goodhart_panels(report: Report) -> list[tuple[Round, str, Markup]]:
+    """One panel a trained policy and round, all on the same two scales."""
+    shown = [(r, name, t) for r in report.rounds for name, t in r.trajectories.items() if len(t.points) > 1]
+    trajectories = [t for _, _, t in shown]
+    y_scale = plots.reward_scale(trajectories)
+    x_scale = plots.Scale(0.0, 1.04 * max((plots.root_kl(p.kl_nats) for t in trajectories for p in t.points), default=1.0) or 1.0)
+    return [
+        (r, name, plots.goodhart(t, r.alarms, y_scale, x_scale, f"Round {r.round}: proxy and gold over √KL, {policy_name(name)}"))
+        for r, name, t in shown
+    ]
+
+
+def reward_test_plots(report: Report) -> list[DotPlot]:
+    """One dot plot a test, one row a round, earlier rounds hollow."""
+    rounds = [(r.round, r.reward) for r in report.rounds if r.reward and r.reward.tests]
+    names = list(dict.fromkeys(t.test for _, reward in rounds for t in reward.tests))
+    drawn = []
+    for name in names:
+        rows = tuple(
+            Row(f"Round {number}", f"round-{index + 1}", test.skew, is_faint=index < len(rounds) - 1)
+            for index, (number, reward) in enumerate(rounds)
+            for test in reward.tests
+            if test.test == name
+        )
+        drawn.append(DotPlot(words(name).capitalize(), rows, plots.RATES, 0.5))
+    return drawn
+
+
+def accuracy_plot(report: Report) -> AccuracyPlot | None:
+    """Held-out accuracy of each round's reward model, among its ceiling and its baseline."""
+    measured = [(r, r.reward) for r in report.rounds if r.reward and r.reward.accuracy]
+    rows = [AccuracyRow(f"Round {r.round}", reward, reward.accuracy) for r, reward in measured if reward.accuracy]
+    if not rows:
+        return None
+    marks = [at for row in rows for at, _ in row.marks]
+    ends = [end for row in rows for end in (row.accuracy.low, row.accuracy.high)]
+    return AccuracyPlot(tuple(rows), plots.Scale.covering([*marks, *ends], margin=0.12))
+
+
+def timelines(report: Report) -> list[tuple[Round, Markup]]:
+    """Alarms of each round over the updates of the policy they were raised on."""
+    drawn = []
+    for turn in report.rounds:
+        trajectory = turn.trajectories.get("ppo")
+        updates = max([trajectory.points[-1].update if trajectory else 0, *(a.update for a in turn.alarms)], default=1)
+        peak = trajectory.gold_peak_update if trajectory else None
+        if turn.alarms:
+            drawn.append((turn, plots.timeline(turn.alarms, updates, peak, f"Alarms in round {turn.round}")))
+    return drawn
+
+
+def diff_lines(amendment: str | None) -> list[DiffLine]:
+    """A unified diff, line by line."""
+    return [DiffLine(_kind(line), line) for line in (amendment or "").splitlines()]
+
+
+def _kind(line: str) -> Literal["added", "removed", "place", "note", "same"]:
+    if line.startswith(("+++", "---", "@@")):
+        return "place"
+    if line.startswith("#"):
+        return "note"
+    return "added" if line.startswith("+") else "removed" if line.startswith("-") else "same"
+
+
+def story(turn: Round) -> list[str]:
+    """What happened in a round, in sentences made of its numbers only."""
+    sentences: list[str] = []
+    for name, trajectory in turn.trajectories.items():
+        window = trajectory.smoothing_updates
+        proxy = plots.smooth([p.proxy for p in trajectory.points], window)
+        sentences.append(f"{policy_name(name)} took the proxy reward from {fixed(proxy[0])} to {fixed(proxy[-1])}.")
+        sentences += _gold_sentence(trajectory.points[-1].update, trajectory.gold_peak_update, _smoothed_gold(trajectory))
+    sentences += _alarm_sentence(turn)
+    if turn.policy and turn.policy.gold and turn.sft and turn.sft.gold:
+        sentences.append(
+            f"On held-out prompts the round's policy scores {interval(turn.policy.gold)} by the gold rule; "
+            f"SFT scored {interval(turn.sft.gold)}."
+        )
+    return sentences
+
+
+def _smoothed_gold(trajectory: Trajectory) -> dict[int, float]:
+    values = [p.gold for p in trajectory.points if p.gold is not None]
+    if len(values) != len(trajectory.points):
+        return {}
+    smoothed = plots.smooth(values, trajectory.smoothing_updates)
+    return {p.update: v for p, v in zip(trajectory.points, smoothed, strict=True)}
+
+
+def _gold_sentence(last: int, peak: int | None, gold: dict[int, float]) -> list[str]:
+    if peak is None or not gold:
+        return []
+    if peak == last:
+        return [f"Gold was at its highest, {fixed(gold[last])}, when training ended."]
+    return [f"Gold was at its highest, {fixed(gold[peak])}, at update {peak}, and {fixed(gold[last])} after update {last}."]
+
+
+def _alarm_sentence(turn: Round) -> list[str]:
+    if not turn.alarms:
+        return ["The monitor raised no alarm."] if turn.trajectories else []
+    first = min(turn.alarms, key=lambda a: a.update)
+    when = "before training began" if first.update == 0 else f"at update {first.update}"
+    count = "one alarm" if len(turn.alarms) == 1 else f"{len(turn.alarms)} alarms"
+    return [f"The monitor raised {count}, the first {when} ({words(first.signal)})."]
