@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from truing.data.lengths import Fitted, TooLong, fit_demonstrations, fit_pairs
+from truing.data.splits import group_of
 from truing.errors import TruingError
 from truing.models.ragged import RaggedBatch
-from truing.models.template import demonstration_tokens, pair_tokens
-from truing.records import Demonstration, PreferencePair
+from truing.records import Demonstration, PreferencePair, seed_for
 from truing.store.files import read_records
 
 
@@ -36,7 +38,8 @@ class PairExample(NamedTuple):
     rejected: Example
     label: float
     weight: float
-    prompt_id: str
+    cluster: str
+    """What must be counted as one in intervals: the prompt, or the group it belongs to."""
 
     @property
     def n_tokens(self) -> int:
@@ -58,23 +61,30 @@ class PreferenceSplit(NamedTuple):
     heldout: list[PreferencePair]
 
 
-def demonstration_examples(tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[Demonstration]) -> list[Example]:
+def demonstration_examples(
+    tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[Demonstration], max_tokens: int, too_long: TooLong
+) -> Fitted[Example]:
     """Tokens of whole conversations, trained on the assistant's turns."""
-    return [Example(*demonstration_tokens(tokenizer, demonstration.messages)) for demonstration in demonstrations]
+    fitted = fit_demonstrations(tokenizer, demonstrations, max_tokens, too_long)
+    return replace(fitted, items=[Example(*turns) for turns in fitted.items])
 
 
-def pair_examples(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[PreferencePair]) -> list[PairExample]:
+def pair_examples(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[PreferencePair], max_tokens: int, too_long: TooLong
+) -> Fitted[PairExample]:
     """Tokens of both answers of each pair, trained on the answers."""
-    return [
-        PairExample(
-            Example(*pair_tokens(tokenizer, pair.prompt.messages, pair.chosen)),
-            Example(*pair_tokens(tokenizer, pair.prompt.messages, pair.rejected)),
-            pair.label,
-            pair.weight,
-            pair.prompt.prompt_id,
-        )
-        for pair in pairs
+    fitted = fit_pairs(tokenizer, pairs, max_tokens, too_long)
+    items = [
+        PairExample(Example(*choice.chosen), Example(*choice.rejected), pair.label, pair.weight, group_of(pair.prompt))
+        for choice, pair in zip(fitted.items, (pairs[index] for index in fitted.kept), strict=True)
     ]
+    return replace(fitted, items=items)
+
+
+def longest_allowed(max_tokens: int | None, *models: PreTrainedModel) -> int:
+    """The longest sequence that all `models` can read, or `max_tokens` where that is less."""
+    limits = [max_tokens, *(getattr(model.config, "max_position_embeddings", None) for model in models)]
+    return min(limit for limit in (*limits, 2**31) if limit is not None)
 
 
 def ragged(examples: Sequence[Example], device: torch.device | str) -> Trained:
@@ -96,6 +106,16 @@ def sequence_sums(values_N: Tensor, lengths_B: Tensor) -> Tensor:
     """Sum a value a token over each sequence's `lengths_B` tokens, laid end to end."""
     sequence_N = torch.repeat_interleave(torch.arange(len(lengths_B), device=values_N.device), lengths_B)
     return values_N.new_zeros(len(lengths_B)).index_add(0, sequence_N, values_N)
+
+
+def epoch_plan(n: int, batch: int, epochs: int, seed: int) -> list[list[int]]:
+    """Row numbers of every step: `epochs` passes over `n` rows, each in an order of its own, `batch` rows a step."""
+    return [
+        order[start : start + batch]
+        for epoch in range(epochs)
+        for order in [shuffled(n, seed_for(seed, epoch))]
+        for start in range(0, n, batch)
+    ]
 
 
 def shuffled(n: int, seed: int) -> list[int]:

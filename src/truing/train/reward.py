@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from truing.data.splits import group_of
 from truing.models.load import choose_device, model_directory
 from truing.models.reward import Normalisation, write_normalisation
 from truing.records import Estimate, NullProgress, PreferencePair, Progress
@@ -78,7 +79,9 @@ def run(
     )
     logs = [line for job in jobs for line in read_lines(job.work / METRICS)]
     write_text(draft.path / METRICS, "".join(line + "\n" for line in logs))
-    return draft.publish(_heldout_metrics(results, heldout))
+    metrics = _heldout_metrics(results, [heldout[row] for row in results[0].heldout_kept])
+    dropped = {"rows_dropped": results[0].rows_dropped, "rows_truncated": results[0].rows_truncated}
+    return draft.publish({**metrics, **dropped})
 
 
 def _train_one_after_another(jobs: Sequence[MemberJob], progress: Progress) -> list[MemberResult]:
@@ -95,7 +98,7 @@ def _heldout_metrics(results: Sequence[MemberResult], heldout: Sequence[Preferen
     probability_MB = 1 / (1 + np.exp(rejected_MB - chosen_MB))
     probability_B = probability_MB.mean(axis=0)
     label_B = np.array([pair.label for pair in heldout])
-    prompts = [pair.prompt.prompt_id for pair in heldout]
+    prompts = [group_of(pair.prompt) for pair in heldout]
 
     takes_side_B = label_B != 0.5
     prefers_first_B = label_B > 0.5

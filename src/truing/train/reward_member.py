@@ -31,7 +31,7 @@ from truing.models.runs import token_runs
 from truing.records import Record, seed_for
 from truing.store.files import read_json, write_json
 from truing.train.config import RewardConfig
-from truing.train.examples import PairExample, pair_examples, ragged, read_preferences, shuffled
+from truing.train.examples import PairExample, epoch_plan, longest_allowed, pair_examples, ragged, read_preferences
 from truing.train.log import MetricsLog
 from truing.train.session import Checkpointer, ready_to_train
 from truing.train.step import Stepper
@@ -71,6 +71,10 @@ class MemberResult(Record):
     std: float
     heldout_chosen: tuple[float, ...]
     heldout_rejected: tuple[float, ...]
+    heldout_kept: tuple[int, ...]
+    """Which held-out pairs the scores are of: a pair may be too long."""
+    rows_dropped: int
+    rows_truncated: int
 
 
 def train_member(job: MemberJob, report: Report) -> MemberResult:
@@ -89,14 +93,11 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
     model = load_scorer(job.model, config.load, seed=seed_for(config.seed, *label, "head"), head_init=config.head_init)
     ready_to_train(model)
     pairs = read_preferences(job.preferences)
-    train, heldout = pair_examples(tokenizer, pairs.train), pair_examples(tokenizer, pairs.heldout)
+    limit = longest_allowed(config.max_tokens, model)
+    fitted, fitted_heldout = (pair_examples(tokenizer, part, limit, config.too_long) for part in pairs)
+    train, heldout = fitted.items, fitted_heldout.items
 
-    plan = [
-        order[start : start + config.batch_pairs]
-        for epoch in range(config.epochs)
-        for order in [shuffled(len(train), seed_for(config.seed, *label, "order", epoch))]
-        for start in range(0, len(train), config.batch_pairs)
-    ]
+    plan = epoch_plan(len(train), config.batch_pairs, config.epochs, seed_for(config.seed, *label, "order"))
     stepper = Stepper(model, config.optimiser, len(plan), f"reward member {job.member}")
     checkpoints = Checkpointer(job.work / "state", config.checkpoint, {"member": model}, {"member": stepper})
     checkpoints.restore()
@@ -117,6 +118,9 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
         std=max(float(heldin.std()), 1e-6),
         heldout_chosen=tuple(chosen_B.tolist()),
         heldout_rejected=tuple(rejected_B.tolist()),
+        heldout_kept=tuple(fitted_heldout.kept),
+        rows_dropped=fitted.dropped(len(pairs.train)) + fitted_heldout.dropped(len(pairs.heldout)),
+        rows_truncated=fitted.n_truncated + fitted_heldout.n_truncated,
     )
 
 

@@ -1,0 +1,162 @@
+"""Direct preference optimisation: the policy learns from preference pairs without a reward model or sampling.
+
+Loss: DPO (Rafailov et al. 2023), or cDPO, robust DPO, hinge and IPO by `loss` and `label_smoothing` (`losses/preference.py`).
+Departures: the reference is the policy as it starts, and its log-probabilities are computed once, before the first step.
+
+    truing dpo --model runs/mine/sft --preferences runs/mine/round-1/preferences --out runs/mine
+
+Legend: P pairs, B sequences of a batch (the chosen, then the rejected), N their trained tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from truing.losses.masked import LossOutput
+from truing.losses.preference import PREFERENCE_LOSSES, PreferenceInputs
+from truing.models.durable import durable_folder
+from truing.models.forward import token_logprobs
+from truing.models.load import load_policy, load_tokenizer, save_model
+from truing.models.runs import token_runs
+from truing.records import Estimate, NullProgress, Progress, seed_for
+from truing.stats.intervals import wilson_clustered
+from truing.store.artifacts import Artifact, Store
+from truing.train.config import DPOConfig
+from truing.train.examples import PairExample, epoch_plan, longest_allowed, pair_examples, ragged, read_preferences, sequence_sums
+from truing.train.log import MetricsLog
+from truing.train.session import Checkpointer, parent_hash, ready_to_train
+from truing.train.step import Stepper
+
+
+@dataclass(frozen=True)
+class DPOInputs:
+    """A policy to start from (folder, artifact or hub id) and a preference artifact (`train.jsonl`, `heldout.jsonl`)."""
+
+    model: str | Path
+    preferences: Path
+
+    def parents(self) -> dict[str, str]:
+        """Content hashes of what goes in."""
+        return {"model": parent_hash(self.model), "preferences": parent_hash(self.preferences)}
+
+
+def run(
+    config: DPOConfig,
+    inputs: DPOInputs,
+    store: Store,
+    name: str,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Cache the reference, train, measure implied rewards on held-out pairs, publish."""
+    draft = store.begin("dpo", name, config, inputs.parents(), seeds={"dpo": config.seed}, resume=resume)
+    if isinstance(draft, Artifact):
+        return draft
+    tokenizer = load_tokenizer(inputs.model, config.chat_template, trust_remote_code=config.load.trust_remote_code)
+    model = ready_to_train(load_policy(inputs.model, config.load))
+    pairs = read_preferences(inputs.preferences)
+    limit = longest_allowed(config.max_tokens, model)
+    fitted, fitted_heldout = (pair_examples(tokenizer, part, limit, config.too_long) for part in pairs)
+    train, heldout = fitted.items, fitted_heldout.items
+    reference_P2 = _cached_reference(draft.checkpoint / "reference", model, [*train, *heldout], config.micro_batch_tokens)
+
+    plan = epoch_plan(len(train), config.batch_pairs, config.epochs, seed_for(config.seed, "dpo", "order"))
+    stepper = Stepper(model, config.optimiser, len(plan), "dpo")
+    checkpoints = Checkpointer(draft.checkpoint / "state", config.checkpoint, {"policy": model}, {"policy": stepper})
+    checkpoints.restore()
+    log = MetricsLog(draft.path, config.logging, keep_rows=stepper.steps_done)
+    for step in range(stepper.steps_done, len(plan)):
+        rows = plan[step]
+        metrics = stepper.step(_losses(model, [train[row] for row in rows], reference_P2[rows], config))
+        log.write({"step": step + 1, **metrics})
+        checkpoints.after_step(step + 1, {})
+        (progress or NullProgress()).update(step + 1, len(plan), {name: metrics[name] for name in ("loss", "accuracy")})
+    log.close()
+    accuracy = _heldout_accuracy(model, heldout, reference_P2[len(train) :], config)
+    save_model(model.eval(), tokenizer, draft.path / "model")
+    dropped = fitted.dropped(len(pairs.train)) + fitted_heldout.dropped(len(pairs.heldout))
+    truncated = fitted.n_truncated + fitted_heldout.n_truncated
+    return draft.publish(
+        {
+            "heldout_accuracy": accuracy,
+            "loss": log.read()[-1]["loss"],
+            "rows_dropped": dropped,
+            "rows_truncated": truncated,
+        }
+    )
+
+
+def _cached_reference(folder: Path, model: PreTrainedModel, pairs: Sequence[PairExample], budget: int) -> Tensor:
+    """Log-probabilities [P, 2] of chosen and rejected under the policy as it starts; from disk where a killed run left them."""
+    path = folder / "reference.safetensors"
+    if not path.exists():
+        logprobs_P2 = _all_logprobs(model, pairs, budget)
+        with durable_folder(folder) as fresh:
+            save_file({"logprobs_P2": logprobs_P2}, fresh / path.name)
+    logprobs: Tensor = load_file(path)["logprobs_P2"]
+    return logprobs
+
+
+@torch.no_grad()
+def _all_logprobs(model: PreTrainedModel, pairs: Sequence[PairExample], budget: int) -> Tensor:
+    logprobs_P2 = torch.empty(len(pairs), 2)
+    for run_ in token_runs(range(len(pairs)), [pair.n_tokens for pair in pairs], budget):
+        logprobs_P2[run_] = _completion_logprobs(model, [pairs[row] for row in run_]).T.cpu()
+    return logprobs_P2
+
+
+def _completion_logprobs(model: PreTrainedModel, pairs: Sequence[PairExample]) -> Tensor:
+    """Log-probabilities [2, P] of whole completions: the chosen, then the rejected."""
+    examples = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    batch, where_T = ragged(examples, model.device)
+    lengths_B = torch.tensor([example.n_trained for example in examples], device=model.device)
+    return sequence_sums(token_logprobs(model, batch, where_T).logprobs_N, lengths_B).view(2, -1)
+
+
+def _losses(
+    model: PreTrainedModel, pairs: Sequence[PairExample], reference_P2: Tensor, config: DPOConfig
+) -> Iterator[LossOutput]:
+    """The batch's loss, a micro-batch at a time."""
+    total_weight = sum(pair.weight for pair in pairs)
+    for run_ in token_runs(range(len(pairs)), [pair.n_tokens for pair in pairs], config.micro_batch_tokens):
+        yield _loss(model, [pairs[row] for row in run_], reference_P2[run_], total_weight, config)
+
+
+def _loss(
+    model: PreTrainedModel, pairs: Sequence[PairExample], reference_P2: Tensor, total_weight: float, config: DPOConfig
+) -> LossOutput:
+    policy_2P = _completion_logprobs(model, pairs)
+    reference_2P = reference_P2.T.to(model.device)
+    tokens_2P = torch.tensor([[p.chosen.n_trained for p in pairs], [p.rejected.n_trained for p in pairs]], device=model.device)
+    inputs = PreferenceInputs(
+        policy_chosen_B=policy_2P[0],
+        policy_rejected_B=policy_2P[1],
+        reference_chosen_B=reference_2P[0],
+        reference_rejected_B=reference_2P[1],
+        chosen_tokens_B=tokens_2P[0],
+        rejected_tokens_B=tokens_2P[1],
+        label_B=torch.tensor([pair.label for pair in pairs], device=model.device),
+        weight_B=torch.tensor([pair.weight for pair in pairs], device=model.device),
+        total_weight=total_weight,
+    )
+    return PREFERENCE_LOSSES[config.loss](inputs, config.beta, config.label_smoothing)
+
+
+def _heldout_accuracy(
+    model: PreTrainedModel, pairs: Sequence[PairExample], reference_P2: Tensor, config: DPOConfig
+) -> Estimate | None:
+    """How often the implied reward log(policy / reference) takes the labelled side; None where no label takes one."""
+    margins_P = (_all_logprobs(model, pairs, config.micro_batch_tokens) - reference_P2) @ torch.tensor([1.0, -1.0])
+    sided = [(pair, float(margin)) for pair, margin in zip(pairs, margins_P, strict=True) if pair.label != 0.5]
+    if not sided:
+        return None
+    is_right = [float(margin > 0 if pair.label > 0.5 else margin < 0) for pair, margin in sided]
+    return wilson_clustered(is_right, [pair.cluster for pair, _ in sided])

@@ -1,0 +1,83 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from truing.models.load import load_policy
+from truing.records import Estimate
+from truing.store.artifacts import Artifact, Store
+from truing.train import dpo
+from truing.train.config import CheckpointConfig, DPOConfig, OptimiserConfig
+from truing.train.dpo import DPOInputs
+
+from .conftest import KillAt, Killed
+
+CONFIG = DPOConfig(
+    epochs=3,
+    batch_pairs=8,
+    micro_batch_tokens=200,
+    optimiser=OptimiserConfig(lr=1e-3),
+    checkpoint=CheckpointConfig(every_steps=3),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_model_dir: Path, preferences_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return dpo.run(CONFIG, DPOInputs(tiny_model_dir, preferences_dir), Store(tmp_path_factory.mktemp("dpo")), "dpo")
+
+
+def rows(artifact: Artifact) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (artifact.path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_it_learns_what_is_preferred(trained: Artifact) -> None:
+    accuracy = trained.manifest.metrics["heldout_accuracy"]
+    assert isinstance(accuracy, Estimate)
+    assert accuracy.value > 0.8
+    assert rows(trained)[-1]["loss"] < rows(trained)[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "smoothing", "expected"),
+    [("dpo", 0.0, 0.693147), ("dpo", 0.1, 0.693147), ("robust", 0.1, 0.693147), ("hinge", 0.0, 1.0), ("ipo", 0.0, 25.0)],
+)
+def test_the_first_step_is_at_the_reference(
+    loss: str, smoothing: float, expected: float, tiny_model_dir: Path, preferences_dir: Path, tmp_path: Path
+) -> None:
+    config = CONFIG.with_changes(loss=loss, label_smoothing=smoothing, epochs=1, batch_pairs=64)
+    first = rows(dpo.run(config, DPOInputs(tiny_model_dir, preferences_dir), Store(tmp_path), "dpo"))[0]
+    assert first["loss"] == pytest.approx(expected, rel=1e-4)
+    assert first["margin"] == pytest.approx(0, abs=1e-4)
+
+
+def test_cached_reference_is_the_live_one(tiny_model_dir: Path, preferences_dir: Path, tmp_path: Path) -> None:
+    """In one whole batch both are made by the same forward pass: the first step's margins are exactly zero."""
+    config = CONFIG.with_changes(epochs=1, batch_pairs=24, micro_batch_tokens=100_000)
+    first = rows(dpo.run(config, DPOInputs(tiny_model_dir, preferences_dir), Store(tmp_path), "dpo"))[0]
+    assert abs(first["margin"]) < 1e-5
+
+
+def test_micro_batches_do_not_change_the_first_gradient(
+    trained: Artifact, tiny_model_dir: Path, preferences_dir: Path, tmp_path: Path
+) -> None:
+    config = CONFIG.with_changes(micro_batch_tokens=100_000)
+    whole = dpo.run(config, DPOInputs(tiny_model_dir, preferences_dir), Store(tmp_path), "dpo")
+    assert rows(whole)[0]["grad_norm"] == pytest.approx(rows(trained)[0]["grad_norm"], rel=1e-4)
+
+
+@pytest.mark.parametrize("step", [1, 4, 8, 9])
+def test_a_killed_run_resumes_to_the_same_bits(
+    step: int, trained: Artifact, tiny_model_dir: Path, preferences_dir: Path, tmp_path: Path
+) -> None:
+    inputs, store = DPOInputs(tiny_model_dir, preferences_dir), Store(tmp_path)
+    with pytest.raises(Killed):
+        dpo.run(CONFIG, inputs, store, "dpo", progress=KillAt(step))
+    resumed = dpo.run(CONFIG, inputs, store, "dpo", resume=True)
+    assert resumed.artifact_hash == trained.artifact_hash
+    assert rows(resumed) == rows(trained)
+
+
+def test_the_result_is_a_model_anyone_can_load(trained: Artifact, tiny_model_dir: Path) -> None:
+    before, after = load_policy(tiny_model_dir), load_policy(trained.path)
+    assert not torch.equal(before.get_input_embeddings().weight, after.get_input_embeddings().weight)
