@@ -60,13 +60,14 @@ def test_micro_batches_do_not_change_the_gradient(
         assert rows(whole)[1][name] == pytest.approx(rows(trained)[1][name], rel=1e-5)
 
 
-@pytest.mark.parametrize("step", [1, 4, 6, 8])
+@pytest.mark.parametrize("step", [1, 4, 6, -1])
 def test_a_killed_run_resumes_to_the_same_bits(
     step: int, trained: Artifact, tiny_model_dir: Path, demonstrations: list[Demonstration], tmp_path: Path
 ) -> None:
     inputs, store = SFTInputs(tiny_model_dir, demonstrations), Store(tmp_path)
+    last_step = len(rows(trained)) - 2
     with pytest.raises(Killed):
-        sft.run(CONFIG, inputs, store, "sft", progress=KillAt(step))
+        sft.run(CONFIG, inputs, store, "sft", progress=KillAt(step if step > 0 else last_step))
     with pytest.raises(TruingError, match="--resume"):
         sft.run(CONFIG, inputs, store, "sft")
     resumed = sft.run(CONFIG, inputs, store, "sft", resume=True)
@@ -91,9 +92,9 @@ def test_the_model_is_loadable_and_a_done_run_is_returned(
     assert again.artifact_hash == trained.artifact_hash
 
 
-def test_conversations_that_are_too_long_are_named_or_dropped(
+def test_conversations_that_are_too_long_are_named(
     tiny_model_dir: Path, demonstrations: list[Demonstration], tmp_path: Path
 ) -> None:
-    config = CONFIG.with_changes(max_tokens=24)
+    config = CONFIG.with_changes(max_tokens=10)
     with pytest.raises(TruingError, match="too_long"):
         sft.run(config, SFTInputs(tiny_model_dir, demonstrations), Store(tmp_path / "a"), "sft")

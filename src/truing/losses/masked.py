@@ -20,6 +20,10 @@ class LossOutput:
     loss: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
 
+    def scaled(self, coefficient: float) -> LossOutput:
+        """The same with the loss times `coefficient`."""
+        return LossOutput(coefficient * self.loss, self.metrics)
+
 
 def masked_mean(values: Tensor, is_counted: Tensor) -> Tensor:
     """Mean of `values` where `is_counted` is True. Both have one shape; at least one entry must be True."""

@@ -1,0 +1,80 @@
+"""What a PPO run keeps besides weights: the tether's coefficient, the best weights so far, and logs that can be cut back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+from transformers import PreTrainedModel
+
+from truing.records import Alarm, Record, Rollout
+from truing.store.files import append_records, read_records, truncate_lines
+
+ROLLOUTS = "rollouts.jsonl"
+ALARMS = "alarms.jsonl"
+
+
+class PPOCounts(Record):
+    """The loop's own state, as a checkpoint carries it."""
+
+    update: int = 0
+    """Updates done."""
+    beta: float
+    rollouts: int = 0
+    """Rows of each log when this was saved."""
+    alarms: int = 0
+    best_update: int | None = None
+    """The update whose rollouts the best weights drew."""
+
+    def to_extra(self) -> dict[str, JsonValue]:
+        """As a checkpoint's `extra`."""
+        return self.model_dump(mode="json")
+
+
+class Best:
+    """A copy of the policy, on the CPU, as it was when it drew the last update's rollouts that raised no alarm.
+
+    From the first alarm on it stays as it is: what came after is under suspicion.
+    """
+
+    def __init__(self, policy: PreTrainedModel) -> None:
+        self.model = copy.deepcopy(policy).to("cpu")
+
+    @torch.no_grad()
+    def take(self, policy: PreTrainedModel) -> None:
+        """Copy the policy's weights."""
+        for kept, weight in zip(self.model.parameters(), policy.parameters(), strict=True):
+            kept.copy_(weight)
+
+
+@dataclass
+class Journal:
+    """`rollouts.jsonl` and `alarms.jsonl` under `folder`, and how many rows each has."""
+
+    folder: Path
+    rollouts: int
+    alarms: int
+
+    def __post_init__(self) -> None:
+        """Cut back what a killed run wrote after its last checkpoint."""
+        for name, keep in ((ROLLOUTS, self.rollouts), (ALARMS, self.alarms)):
+            (self.folder / name).touch()
+            truncate_lines(self.folder / name, keep)
+
+    def write(self, rollouts: Sequence[Rollout], alarms: Sequence[Alarm]) -> None:
+        """Append an update's rows."""
+        append_records(self.folder / ROLLOUTS, rollouts)
+        append_records(self.folder / ALARMS, alarms)
+        self.rollouts += len(rollouts)
+        self.alarms += len(alarms)
+
+    def read_rollouts(self) -> dict[int, list[Rollout]]:
+        """Kept rollouts by update."""
+        by_update: dict[int, list[Rollout]] = {}
+        for rollout in read_records(self.folder / ROLLOUTS, Rollout):
+            by_update.setdefault(rollout.update, []).append(rollout)
+        return by_update
