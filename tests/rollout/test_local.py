@@ -186,17 +186,3 @@ def test_stories_logprobs_are_those_of_teacher_forcing(stories_dir):
     sampler = LocalSampler(model, tokenizer)
     groups = sampler.sample(prompts, samples_per_prompt=3, settings=SamplingSettings(max_new_tokens=40), seed=0)
     require_same_logprobs(sampler, prompts, groups, 0.7)
-
-
-def test_a_model_that_was_sampled_from_can_be_trained():
-    """Also where the rotary table is made anew while sampling beyond the original context."""
-    tokenizer = make_tokenizer()
-    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
-    model = make_model(tokenizer, rope_parameters=rope, max_position_embeddings=16)
-    model.config.max_position_embeddings = 64
-    model.set_attn_implementation("truing")
-    settings = SamplingSettings(max_new_tokens=40, temperature=1.0)
-    ((completion,),) = LocalSampler(model, tokenizer).sample(PROMPTS[:1], samples_per_prompt=1, settings=settings, seed=0)
-    batch = RaggedBatch.from_sequences([[*PROMPTS[0], *completion.tokens]])
-    token_logprobs(model, batch, batch.position_ids_T > 0).logprobs_N.sum().backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())

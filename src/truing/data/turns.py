@@ -59,7 +59,7 @@ def _listed(row: Row, field: str, turns: list[Any]) -> tuple[Message, ...]:
 def _turn(row: Row, field: str, turn: Any) -> Message:
     if not isinstance(turn, dict):
         raise wrong(row, field, 'a turn is written {"role": ..., "content": ...}')
-    role, content = _ROLES.get(str(turn.get("role"))), turn.get("content")
+    role, content = _ROLES.get(turn.get("role")), turn.get("content")
     if role is None:
         raise wrong(row, f"{field}.role", f"one of {', '.join(_ROLES)} is expected, not {turn.get('role')!r}")
     if not isinstance(content, str) or not content.strip():

@@ -71,7 +71,7 @@ class LocalSampler:
                     f"{self.tokenizer.decode(list(prompt[:24]))!r}"
                 )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _run(
         self, prompts: Sequence[Sequence[int]], prompt_of_row: Sequence[int], draws_WN: Tensor, settings: SamplingSettings
     ) -> list[SampledCompletion]:
