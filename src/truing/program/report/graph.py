@@ -12,17 +12,18 @@ from truing.program.report.model import ArtifactNode
 
 _COLUMNS = (
     ("sft",),
+    ("comparisons",),
     ("preferences",),
     ("reward",),
     ("ppo", "dpo", "reward_tests"),
     ("evaluate", "redteam"),
-    ("findings",),
+    ("findings", "sign_off"),
     ("gate",),
     ("release",),
 )
-_PLACE = {stage: (column, lane) for column, stages in enumerate(_COLUMNS) for lane, stage in enumerate(stages)}
+_STAGES = {stage for stages in _COLUMNS for stage in stages}
 _ROUND = re.compile(r"round-(\d+)/")
-NODE_WIDTH, NODE_HEIGHT, STEP, LANE, BAND, TOP = 92, 32, 126, 44, 172, 26
+NODE_WIDTH, NODE_HEIGHT, STEP, LANE, BAND, TOP = 94, 32, 118, 44, 172, 26
 
 
 @dataclass
@@ -59,15 +60,23 @@ def round_of(name: str) -> int:
     return int(match[1]) if match else 0
 
 
+def _places(stages: set[str]) -> dict[str, tuple[int, int]]:
+    """Stage -> (column, lane); a column of which no stage was run takes no room."""
+    used = [[stage for stage in column if stage in stages] for column in _COLUMNS]
+    columns = [column for column in used if column]
+    return {stage: (index, lane) for index, column in enumerate(columns) for lane, stage in enumerate(column)}
+
+
 def boxes(nodes: Sequence[ArtifactNode]) -> list[Box]:
     """Place every artifact whose stage is known; what is of no round stands beside the first round, a release beside the last."""
     rounds = sorted({round_of(n.name) for n in nodes} - {0}) or [1]
+    place = _places({n.stage for n in nodes})
     placed: dict[tuple[str, int], Box] = {}
     for node in nodes:
-        if node.stage not in _PLACE:
+        if node.stage not in _STAGES:
             continue
         number = round_of(node.name) or (rounds[-1] if node.stage == "release" else rounds[0])
-        column, lane = _PLACE[node.stage]
+        column, lane = place[node.stage]
         top = TOP + rounds.index(number) * BAND + lane * LANE
         box = placed.setdefault((node.stage, number), Box(node.stage, number, column * STEP, top))
         box.hashes.append(node.artifact_hash)

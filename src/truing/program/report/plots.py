@@ -222,11 +222,14 @@ def _lane(alarm: Alarm) -> str:
 
 
 def timeline(alarms: Sequence[Alarm], updates: int, peak: int | None, title: str) -> Markup:
-    """Alarms over updates, one lane a signal, the gold peak as a line through all of them. Lanes are 26 px high."""
+    """Alarms over updates, one lane a signal, the gold peak as a line through all of them. Lanes are 36 px high."""
     signals = list(dict.fromkeys(_lane(a) for a in sorted(alarms, key=lambda a: a.update)))
     scale = Scale(0, max(1, updates))
     lanes = len(signals)
-    body = []
+    body: list[Markup] = []
+    if peak is not None:
+        x = scale.percent(peak)
+        body += [_line(x, 0, x, 100, "peak-line"), _text(x, 0, -8, "name gold middle", "gold peak")]
     for lane, signal in enumerate(signals):
         y = round(100 * (lane + 0.5) / lanes, 3)
         body.append(_line(0, y, 100, y, "lane"))
@@ -240,8 +243,5 @@ def timeline(alarms: Sequence[Alarm], updates: int, peak: int | None, title: str
             )
     body += [_text(scale.percent(t), 100, 18, "tick middle", number(t)) for t in scale.ticks(6)]
     body += [_line(0, 100, 100, 100, "axis"), _text(50, 100, 38, "label middle", "policy update")]
-    if peak is not None:
-        x = scale.percent(peak)
-        body += [_line(x, 0, x, 100, "peak-line"), _text(x, 0, -5, "name gold middle", "gold peak")]
     words = "; ".join(f"{signal}: {sum(_lane(a) == signal for a in alarms)}" for signal in signals)
     return _svg(f"plot lanes lanes-{min(lanes, 12)}", title, f"Alarms raised by signal: {words or 'none'}", body)
