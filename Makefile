@@ -50,7 +50,7 @@ imports: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 wheel: $(VENV)/.installed-dev
-	$(BIN)/python -m build --wheel --outdir dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/generate.py
