@@ -87,6 +87,7 @@ MODE_CLAUSES: Mapping[str, Clause] = {
     "assertive": "confidence",
     "hedging": "confidence",
     "unsafe": "refusal",
+    "unsafe_roleplay": "refusal",
     "over_refusal": "refusal",
     "refusal": "refusal",
     "correct": "correct",

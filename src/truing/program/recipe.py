@@ -3,7 +3,7 @@
     [run]           seed, out, stages, candidate
     [model]         the text predictor to start from
     [data]          demonstrations, prompts, comparisons, guideline
-    [sft] [preferences] [reward] [ppo] [dpo] [monitor] [evaluate] [findings] [gate]
+    [sft] [preferences] [reward] [ppo] [dpo] [monitor] [redteam] [evaluate] [findings] [gate]
     [start_from]    finished artifacts to use instead of making them
     [[rounds]]      one table a round; it may repeat any of the sections above that a round reads, with other values
 
@@ -26,6 +26,7 @@ from truing.evals.config import EvaluateConfig
 from truing.models.config import LoadSettings
 from truing.monitor.config import MonitorConfig
 from truing.program.gate import GateConfig
+from truing.redteam.config import RedTeamConfig
 from truing.train.config import DPOConfig, PPOConfig, RewardConfig, SFTConfig
 
 EMBEDDED = "embedded"
@@ -51,7 +52,7 @@ STAGES: tuple[StageName, ...] = (
     "release",
 )
 """Every stage, in the order in which a round runs them."""
-ROUND_SECTIONS = frozenset({"data", "preferences", "reward", "ppo", "dpo", "monitor", "evaluate", "findings", "gate"})
+ROUND_SECTIONS = frozenset({"data", "preferences", "reward", "ppo", "dpo", "monitor", "redteam", "evaluate", "findings", "gate"})
 
 
 class RunConfig(Config):
@@ -171,6 +172,7 @@ class Recipe(Config):
     ppo: PPOConfig = PPOConfig()
     dpo: DPOConfig = DPOConfig()
     monitor: MonitorConfig = MonitorConfig()
+    redteam: RedTeamConfig = RedTeamConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     findings: FindingsConfig = FindingsConfig()
     gate: GateConfig = GateConfig()
