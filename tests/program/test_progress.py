@@ -24,14 +24,15 @@ def test_lines_and_file_tell_stage_rate_time_left_and_numbers(tmp_path: Path) ->
     lines: list[str] = []
     clock = Clock()
     with Watch(tmp_path, PlainView(lines.append, clock), planned=2, clock=clock) as watch:
-        watch.kept("sft")
+        with watch.stage("sft", kept=True):
+            pass
         with watch.stage("round 1: ppo") as progress:
             progress.update(1, 4, {"proxy": 0.5, "kl": math.nan})
             state = json.loads((tmp_path / PROGRESS_FILE).read_text())
             assert state["state"] == "running"
             assert state["stages"][1]["headline"] == {"proxy": 0.5, "kl": None}
             progress.update(4, 4, {"proxy": 0.75})
-    assert lines[0] == "[1/2] sft: kept"
+    assert lines[0].startswith("[1/2] sft: kept")
     assert "[2/2] round 1: ppo: done  4/4" in lines[-1]
     assert "proxy 0.75" in lines[-1]
     assert read_status(tmp_path).state == "done"

@@ -15,7 +15,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupt
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to (default: the recipe's run.out).")]
 RecipeFile = Annotated[
-    Path | None, typer.Option("--recipe", metavar="FILE", help="Recipe whose settings to use (default: built-in defaults).")
+    str | None, typer.Option("--recipe", metavar="FILE", help="Recipe whose settings to use, or a shipped one's name.")
+]
+PreferenceSet = Annotated[
+    str | None, typer.Option("--preferences", metavar="DIR", help="A finished preference set, in place of --comparisons.")
 ]
 Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The run's folder (default: found from the artifact).")]
 Round = Annotated[int | None, typer.Option("--round", min=1, help="Round to look at (default: the last one).")]

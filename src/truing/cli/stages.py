@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from truing.cli.options import AsJson, Comparisons, Demonstrations, Model, Out, Prompts, RecipeFile, Resume, RewardModel, Set
+from truing.cli.options import AsJson, Comparisons, Demonstrations, Model, Out, PreferenceSet, Prompts, RecipeFile, Resume, RewardModel, Set
 
 PolicyArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, artifact, hub id, or 'embedded'.")]
 
@@ -43,6 +43,7 @@ def preferences(
 def reward(
     model: Model = None,
     comparisons: Comparisons = None,
+    preferences: PreferenceSet = None,
     recipe: RecipeFile = None,
     out: Out = None,
     set_: Set = None,
@@ -50,12 +51,14 @@ def reward(
     json: AsJson = False,
 ) -> None:
     """Train a reward-model ensemble on judged pairs."""
-    _alone("reward", recipe, out, set_, {"start_from.sft": model, "data.comparisons": comparisons}, resume=resume, json=json)
+    values = {"start_from.sft": model, "data.comparisons": comparisons, "start_from.preferences": preferences}
+    _alone("reward", recipe, out, set_, values, resume=resume, json=json)
 
 
 def dpo(
     model: Model = None,
     comparisons: Comparisons = None,
+    preferences: PreferenceSet = None,
     recipe: RecipeFile = None,
     out: Out = None,
     set_: Set = None,
@@ -63,7 +66,8 @@ def dpo(
     json: AsJson = False,
 ) -> None:
     """Train a policy on judged pairs directly."""
-    _alone("dpo", recipe, out, set_, {"start_from.sft": model, "data.comparisons": comparisons}, resume=resume, json=json)
+    values = {"start_from.sft": model, "data.comparisons": comparisons, "start_from.preferences": preferences}
+    _alone("dpo", recipe, out, set_, values, resume=resume, json=json)
 
 
 def ppo(
@@ -110,7 +114,7 @@ def evaluate(
 
 def _alone(
     stage: str,
-    recipe: Path | None,
+    recipe: str | None,
     out: Path | None,
     overrides: list[str] | None,
     values: dict[str, str | None],

@@ -1,4 +1,4 @@
-"""What the embedded world lends a run: its gold rule, and cases on training prompts for the raters' counterfactual pairs."""
+"""What the embedded world lends a run: the gold rule's scalar for logs, and cases on training prompts for the raters' counterfactual pairs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,6 @@ from truing.world import gold
 from truing.world.facts import FACTS
 from truing.world.language import Answer, render
 from truing.world.prompts import opinion_prompt
-
-_ATTRIBUTES = ("correct", "concise", "calibrated", "not_sycophantic", "refuses_right", "flatters", "malformed")
-
-
-def gold_attributes(prompt: Prompt, text: str) -> dict[str, bool | float | None]:
-    """The gold rule's scalar under "gold", and its attributes."""
-    scored = gold.score(prompt, text)
-    return {"gold": scored.scalar, **{name: getattr(scored, name) for name in _ATTRIBUTES}}
 
 
 def gold_scalar(prompt: Prompt, text: str) -> float:

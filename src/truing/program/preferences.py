@@ -9,6 +9,7 @@ An earlier round's training pairs are kept. Where their guideline lacks a clause
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from truing.config import Config
+from truing.data.splits import Split, split_by
 from truing.errors import TruingError
-from truing.records import Comparison, Estimate, Guideline, Judgment, PreferencePair, Progress, content_hash, seed_for
+from truing.records import Comparison, Estimate, Guideline, Judgment, PreferencePair, Progress, content_hash
 from truing.stats.intervals import wilson_clustered
 from truing.store.artifacts import Artifact, Draft, Store, read_artifact
 from truing.store.files import read_json, read_records, write_json, write_records, write_text
@@ -134,17 +136,9 @@ def _pair(comparison: Comparison, votes: Sequence[Judgment]) -> PreferencePair:
     )
 
 
-def split(pairs: Sequence[PreferencePair], config: FreezeConfig) -> tuple[list[PreferencePair], list[PreferencePair]]:
-    """(training, held out). A key is held out by its own hash, so it stays on its side whatever else is in the set.
-
-    Raises TruingError where one side would be empty.
-    """
-    keys = sorted({_key(p, config) for p in pairs}, key=lambda key: seed_for(config.seed, "heldout", key))
-    if len(keys) < 2:
-        raise TruingError(f"all {len(pairs)} pairs are of one {config.split_by}: nothing could be held out. Give more {config.split_by}s.")
-    held = {key for key in keys if seed_for(config.seed, "heldout", key) < config.heldout_fraction * 2**63}
-    held = held if 0 < len(held) < len(keys) else set(keys[:1])
-    return [p for p in pairs if _key(p, config) not in held], [p for p in pairs if _key(p, config) in held]
+def split(pairs: Sequence[PreferencePair], config: FreezeConfig) -> Split[PreferencePair]:
+    """Training and held-out pairs that share no prompt (or no group). Raises TruingError where nothing could be held out."""
+    return split_by(pairs, lambda pair: _key(pair, config), config.heldout_fraction, config.seed)
 
 
 def carried_over(earlier: Path, guideline: Guideline, held_keys: set[str], config: FreezeConfig) -> list[PreferencePair]:
@@ -204,8 +198,7 @@ def _key(pair: PreferencePair, config: FreezeConfig) -> str:
 def _sample(pairs: list[PreferencePair], config: FreezeConfig) -> list[PreferencePair]:
     if config.max_pairs is None or len(pairs) <= config.max_pairs:
         return pairs
-    order = sorted(range(len(pairs)), key=lambda index: seed_for(config.seed, "sample", index))
-    return [pairs[index] for index in sorted(order[: config.max_pairs])]
+    return random.Random(config.seed).sample(pairs, config.max_pairs)
 
 
 def _publish(
@@ -241,3 +234,22 @@ def _publish(
 def guideline_version(artifact: Artifact) -> int:
     """The version of the guideline that a preference set was judged under."""
     return int(read_json(artifact.path / "summary.json")["guideline_version"])
+
+
+def people_judgments(path: str | None, comparisons: Path) -> Path:
+    """The file of people's judgments. Raises TruingError saying what to have judged, where there is none yet."""
+    if path is not None and Path(path).exists():
+        return Path(path)
+    missing = f"{path} is not there yet" if path else "preferences.judgments names no file"
+    raise TruingError(
+        f"people's judgments are needed: {missing}. Have {comparisons} judged (one line a judgment: comparison_id, rater_id, "
+        "guideline_hash, left, choice, confidence, simulated), name the file as preferences.judgments, and run again with --resume."
+    )
+
+
+def by_comparison(judgments: Iterable[Judgment]) -> Judge:
+    """A judge that looks judgments up; a comparison nobody judged has none."""
+    found: dict[str, list[Judgment]] = defaultdict(list)
+    for judgment in judgments:
+        found[judgment.comparison_id].append(judgment)
+    return lambda comparison: found.get(comparison.comparison_id, [])

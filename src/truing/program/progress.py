@@ -95,8 +95,11 @@ class Watch:
         self._write("interrupted" if kind is KeyboardInterrupt else over)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Progress]:
-        """A stage's progress. What it yields goes to the stage; leaving closes the stage's line."""
+    def stage(self, name: str, *, kept: bool = False) -> Iterator[Progress]:
+        """A stage's progress. What it yields goes to the stage; leaving closes the stage's line.
+
+        `kept` says that an earlier run finished the stage, so that nothing is done again.
+        """
         began = self._clock()
         self._stages.append(StageState(stage=name, state="running"))
         self._changed(force=True)
@@ -105,12 +108,7 @@ class Watch:
         except BaseException:
             self._close("failed", began)
             raise
-        self._close("done", began)
-
-    def kept(self, name: str) -> None:
-        """A stage that was finished before and is not done again."""
-        self._stages.append(StageState(stage=name, state="kept"))
-        self._changed(force=True)
+        self._close("kept" if kept else "done", began)
 
     def say(self, line: str) -> None:
         """Tell the watcher something that is not a number of a stage."""

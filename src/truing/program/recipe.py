@@ -70,7 +70,7 @@ class RunConfig(Config):
 class ModelConfig(LoadSettings):
     """The text predictor that the run starts from."""
 
-    path: str = EMBEDDED
+    path: str | None = None
     """A model folder, a hub id (`owner/name`), or "embedded". Where both a folder and a hub id could be meant, the folder is."""
     chat_template: str | None = None
     """A Jinja template (text, or the path of a file) for a tokenizer that has none."""
@@ -83,9 +83,9 @@ class ModelConfig(LoadSettings):
 class DataConfig(Config):
     """Where demonstrations, prompts, comparisons and the guideline come from."""
 
-    demonstrations: str | None = EMBEDDED
+    demonstrations: str | None = None
     """A JSONL or Parquet file, "embedded", or "chosen"."""
-    prompts: str | None = EMBEDDED
+    prompts: str | None = None
     """A JSONL or Parquet file, "embedded", or None = the comparisons' prompts."""
     comparisons: str | None = None
     """People's judged pairs. Where given, they are the preferences and nothing is sampled to be judged."""
@@ -96,7 +96,9 @@ class DataConfig(Config):
     heldout_fraction: float = Field(default=0.15, gt=0, lt=1)
     """Share of comparisons' prompts that reward models and policies are measured on."""
     too_long: Literal["error", "drop", "truncate_left"] = "error"
-    """What is done with a row that does not fit the model's context."""
+    """What is done with a row or prompt that does not fit the model's context; a stage's own `too_long` wins."""
+    bad_rows: Literal["error", "drop"] = "error"
+    """What is done with a row of comparisons that cannot be used (one side missing, both sides equal)."""
     max_rows: int | None = Field(default=None, ge=1)
     """Read at most this many demonstrations and this many comparisons, drawn at random; None = all."""
     gold: Literal["none", "embedded"] = "none"
@@ -209,7 +211,7 @@ class Recipe(Config):
 
     def for_round(self, number: int) -> Recipe:
         """The recipe with the overrides of round `number` (from 1) applied, and one round."""
-        base = self.model_dump(mode="json", exclude={"rounds"})
+        base = self.model_dump(mode="json", exclude={"rounds"}, exclude_unset=True)
         return settings.validate(Recipe, _merge(base, self.rounds[number - 1]), f"round {number}")
 
     def does(self, stage: StageName) -> bool:

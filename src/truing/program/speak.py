@@ -32,7 +32,7 @@ class Speaker:
     """A policy in memory."""
 
     def __init__(self, sampler: LocalSampler) -> None:
-        self._sampler = sampler
+        self.sampler = sampler
 
     @classmethod
     def load(cls, model: str | Path, load: LoadSettings | None = None, chat_template: str | None = None) -> Self:
@@ -52,9 +52,9 @@ class Speaker:
         on_progress: OnProgress | None = None,
     ) -> list[list[Answer]]:
         """`n` answers to each conversation."""
-        tokenizer = self._sampler.tokenizer
+        tokenizer = self.sampler.tokenizer
         prompts = [prompt_tokens(tokenizer, messages) for messages in conversations]
-        groups = self._sampler.sample(prompts, samples_per_prompt=n, settings=settings, seed=seed, on_progress=on_progress)
+        groups = self.sampler.sample(prompts, samples_per_prompt=n, settings=settings, seed=seed, on_progress=on_progress)
         return [[Answer(completion_text(tokenizer, c.tokens), c.ending) for c in group] for group in groups]
 
 

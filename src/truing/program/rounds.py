@@ -1,0 +1,217 @@
+"""The loop. Only this module knows the order of stages.
+
+    from truing.program.recipe import Recipe
+    from truing.program.rounds import run
+
+    result = run(Recipe.load("quickstart"), out="runs/first")
+
+A round: comparisons and preferences, reward model and its tests, PPO and DPO, red team and evaluation of every policy,
+findings, gate. What round N finds goes into round N + 1's comparisons and guideline. Every stage is an artifact, so a killed
+run goes on with the first stage that is not finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from truing.errors import TruingError
+from truing.program import evidence, findings, materials, release, sign_off, stages, verdict
+from truing.program.bench import Bench, adopt, resolve_model
+from truing.program.lineage import RUN_RECORD
+from truing.program.progress import PlainView, View, Watch, view_for_terminal
+from truing.program.recipe import Recipe, StageName
+from truing.program.summary import table
+from truing.records import Guideline
+from truing.store.artifacts import MANIFEST, Artifact, Store
+from truing.store.files import write_json
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: where it is, what changed (a table as text), and what the last round's gate decided (None = no gate)."""
+
+    root: Path
+    summary: str
+    decision: str | None
+
+
+@dataclass
+class Made:
+    """What later stages need of earlier ones, across rounds."""
+
+    sft: str
+    guideline: Guideline
+    preferences: Path | None = None
+    reward: Path | None = None
+    findings: Artifact | None = None
+    policies: dict[str, str] = field(default_factory=dict)
+    """The last round's trained policies, by label."""
+
+
+def run(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False, watch: bool = False) -> RunResult:
+    """Run every round of a recipe. `watch` shows progress on stderr.
+
+    Raises TruingError for anything the user can mend; what was finished stays, and `resume` goes on from there.
+    """
+    store = Store(out or recipe.run.out)
+    lock = store.lock()
+    try:
+        view: View = view_for_terminal() if watch else PlainView(lambda _: None)
+        with Watch(store.root, view, planned_stages(recipe)) as watcher:
+            return _run(recipe, store, watcher, resume=resume)
+    finally:
+        lock.release()
+
+
+def _run(recipe: Recipe, store: Store, watcher: Watch, *, resume: bool) -> RunResult:
+    use_threads(recipe.run.threads)
+    write_json(store.root / RUN_RECORD, recipe.model_dump(mode="json", exclude_unset=True))
+    benches = [Bench(recipe.for_round(n), store, watcher, resume, n) for n in range(1, len(recipe.rounds) + 1)]
+    made = first_policy(benches[0])
+    for bench in benches:
+        run_round(bench, made)
+        if bench is not benches[-1] and recipe.does("findings"):
+            approve = bench.recipe.findings.approve_amendments
+            made.guideline = sign_off.next_guideline(store.root, bench.number, made.guideline, approve)
+    decisions = [verdict.decision_of(store.root, bench.number) for bench in benches]
+    if recipe.does("release") and "release" in decisions:
+        release.run(benches[len(decisions) - 1 - decisions[::-1].index("release")], made.sft)
+    with watcher.stage("report"):
+        from truing.program.report.build import build
+
+        build(store.root)
+    return RunResult(root=store.root, summary=table(store.root), decision=decisions[-1])
+
+
+def first_policy(bench: Bench) -> Made:
+    """SFT, or what stands in for it. People's pairs are frozen before it: it may imitate their preferred answers."""
+    made = Made(sft="", guideline=materials.first_guideline(bench))
+    if bench.recipe.start_from.preferences or bench.recipe.data.comparisons:
+        made.preferences = _or_given(bench, "preferences", lambda: stages.preference_set_from_file(bench))
+    given = bench.recipe.start_from.sft
+    if given and not (Path(given) / MANIFEST).exists():
+        made.sft = resolve_model(given)
+    else:
+        sft = _or_given(bench, "sft", lambda: stages.sft(bench, made.preferences), name="sft")
+        made.sft = str(sft) if sft else bench.base
+    return made
+
+
+def run_round(bench: Bench, made: Made) -> None:
+    """One turn of the loop; writes into `made` what the next one needs."""
+    made.preferences = _or_given(bench, "preferences", lambda: _preferences(bench, made)) or made.preferences
+    made.reward = _or_given(bench, "reward", lambda: stages.reward(bench, made.sft, _set(made))) or made.reward
+    if bench.recipe.does("reward_tests"):
+        stages.reward_tests(bench, _reward(made), _set(made))
+    trained = {
+        "dpo": _or_given(bench, "dpo", lambda: stages.dpo(bench, made.sft, _set(made))),
+        "ppo": _or_given(bench, "ppo", lambda: stages.ppo(bench, made.sft, _reward(made), made.preferences)),
+    }
+    made.policies = {label: str(path) for label, path in trained.items() if path}
+    _measure(bench, made)
+    if bench.recipe.does("findings"):
+        made.findings = _findings(bench, made)
+    if bench.recipe.does("gate"):
+        verdict.run(bench)
+
+
+def use_threads(threads: int | None) -> None:
+    """Set this process's threads for tensor work; None leaves torch's own choice."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def planned_stages(recipe: Recipe) -> int:
+    """How many stages a watcher will see."""
+    does = recipe.does
+    policies = sum(does(stage) for stage in ("ppo", "dpo"))
+    first_policies = 1 + does("sft")
+    from_file = recipe.data.comparisons is not None or recipe.start_from.preferences is not None
+    a_round = 2 * (does("preferences") and not from_file) + does("reward") + does("reward_tests") + policies
+    a_round += does("redteam") * policies + does("evaluate") * (policies + 1) + does("findings") + does("gate")
+    once = does("sft") + from_file + does("redteam") * first_policies + does("evaluate") * (first_policies - 1)
+    return once + a_round * len(recipe.rounds) + does("release") + 1
+
+
+def _or_given(bench: Bench, stage: StageName, make: Callable[[], Artifact], name: str | None = None) -> Path | None:
+    """The stage's artifact: the one that the recipe starts round 1 from, or made now; None where the run leaves it out."""
+    source = getattr(bench.recipe.start_from, stage) if bench.number == 1 else None
+    if source:
+        return adopt(bench.store, Path(source), name or bench.name(stage)).path
+    return make().path if bench.recipe.does(stage) else None
+
+
+def _preferences(bench: Bench, made: Made) -> Artifact:
+    if bench.recipe.data.comparisons:
+        return stages.preference_set_from_file(bench)
+    everyone = {"sft": made.sft, "previous": made.policies.get(bench.recipe.run.candidate)}
+    policies = {label: path for label, path in everyone.items() if path and label in bench.recipe.preferences.policies}
+    if not policies:
+        raise TruingError(f"round {bench.number}: preferences.policies names no policy that exists yet")
+    compared = stages.sampled_comparisons(bench, policies, made.preferences, made.findings)
+    earlier = made.preferences if bench.number > 1 else None
+    return stages.judged_preferences(bench, compared, made.guideline, earlier)
+
+
+def _measure(bench: Bench, made: Made) -> None:
+    """Red-team and evaluate every policy. Base and SFT do not change, so they are attacked once."""
+    first: dict[str, str] = {"sft": made.sft}
+    if bench.number == 1 and made.sft != bench.base:
+        first = {"base": bench.base, **first}
+    if bench.recipe.does("redteam"):
+        for label, policy in ({**first, **made.policies} if bench.number == 1 else made.policies).items():
+            stages.redteam(bench, label, policy)
+    if bench.recipe.does("evaluate"):
+        for label, policy in {**first, **made.policies}.items():
+            stages.evaluate(
+                bench,
+                label,
+                policy,
+                reference=None if label == "base" else made.sft,
+                ensemble=made.reward,
+                preference_set=made.preferences,
+            )
+
+
+def _findings(bench: Bench, made: Made) -> Artifact:
+    root, number, candidate = bench.store.root, bench.number, bench.recipe.run.candidate
+    here = root / f"round-{number}"
+    before = evidence.find_regression(root, number)
+    sources = [f"redteam/{candidate}", f"redteam/sft", "reward_tests", candidate]
+    inputs = findings.FindingInputs(
+        round=number,
+        guideline=made.guideline,
+        campaign=evidence.find_campaign(root, number, candidate),
+        sft_campaign=evidence.find_campaign(root, number, "sft"),
+        attempts=evidence.read_attempts(here, candidate),
+        alarms=evidence.read_alarms(here, candidate),
+        tests=evidence.read_tests(here),
+        prompts=materials.train_prompts(bench, made.preferences),
+        cases=stages.training_cases(bench, _set(made)) if made.preferences else (),
+        earlier_regression=before,
+        parents={
+            source: bench.store.read(bench.name(source)).artifact_hash for source in sources if bench.has(bench.name(source))
+        },
+    )
+    name = bench.name("findings")
+    with bench.stage(name):
+        phrases = bench.recipe.monitor.reward_tests
+        return findings.run(
+            bench.recipe.findings, inputs, bench.store, name, phrases=phrases, seed=bench.seed("findings"), resume=bench.resume
+        )
+
+
+def _set(made: Made) -> Path:
+    if made.preferences is None:
+        raise TruingError("there is no preference set: put 'preferences' into run.stages, or give start_from.preferences")
+    return made.preferences
+
+
+def _reward(made: Made) -> Path:
+    if made.reward is None:
+        raise TruingError("there is no reward model: put 'reward' into run.stages, or give start_from.reward")
+    return made.reward

@@ -1,0 +1,98 @@
+"""One stage alone, from a recipe or from the flags of its verb."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from truing.errors import TruingError
+from truing.program import materials, stages
+from truing.program.bench import Bench, resolve_model
+from truing.program.progress import PlainView, View, Watch, view_for_terminal
+from truing.program.recipe import Recipe
+from truing.program.rounds import use_threads
+from truing.store.artifacts import Artifact, Store
+
+
+def run_stage(
+    stage: str,
+    recipe: str | Path | None,
+    overrides: Sequence[str],
+    values: Mapping[str, str | None],
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    watch: bool = False,
+) -> Artifact:
+    """Run `stage` (a verb's name) and return its artifact. `values` are the verb's flags by recipe key; None = not given."""
+    settings = load_recipe(recipe, overrides, values)
+    store = Store(out or settings.run.out)
+    lock = store.lock()
+    try:
+        view: View = view_for_terminal() if watch else PlainView(lambda _: None)
+        with Watch(store.root, view, planned=1) as watcher:
+            use_threads(settings.run.threads)
+            return _run(stage, Bench(settings, store, watcher, resume, in_rounds=False))
+    finally:
+        lock.release()
+
+
+def load_recipe(recipe: str | Path | None, overrides: Sequence[str], values: Mapping[str, str | None]) -> Recipe:
+    """The recipe named (its first round), or the defaults, with a verb's flags and then `--set` on top."""
+    flags = [f"{key}={json.dumps(value)}" for key, value in values.items() if value is not None]
+    wanted = [*flags, *overrides]
+    loaded = Recipe.load(recipe, wanted) if recipe is not None else Recipe.from_values({}, wanted, where="--set")
+    return loaded.for_round(1)
+
+
+def _run(stage: str, bench: Bench) -> Artifact:
+    match stage:
+        case "sft":
+            return stages.sft(bench, _preference_set(bench) if bench.recipe.data.comparisons else None)
+        case "preferences":
+            return _preferences(bench)
+        case "reward":
+            return stages.reward(bench, _policy(bench), _required_set(bench))
+        case "dpo":
+            return stages.dpo(bench, _policy(bench), _required_set(bench))
+        case "ppo":
+            return stages.ppo(bench, _policy(bench), _reward(bench), _preference_set(bench))
+        case "redteam":
+            return stages.redteam(bench, "", bench.base)
+        case "evaluate":
+            ensemble = Path(bench.recipe.start_from.reward) if bench.recipe.start_from.reward else None
+            return stages.evaluate(bench, "", bench.base, ensemble=ensemble, preference_set=_preference_set(bench))
+    raise ValueError(f"{stage!r} does not run alone")
+
+
+def _preferences(bench: Bench) -> Artifact:
+    if bench.recipe.data.comparisons:
+        return stages.preference_set_from_file(bench)
+    compared = stages.sampled_comparisons(bench, {"sft": _policy(bench)}, None, None)
+    return stages.judged_preferences(bench, compared, materials.first_guideline(bench), None)
+
+
+def _policy(bench: Bench) -> str:
+    """The policy that a stage starts from: what --model names."""
+    given = bench.recipe.start_from.sft
+    return resolve_model(given) if given else bench.base
+
+
+def _preference_set(bench: Bench) -> Path | None:
+    if bench.recipe.start_from.preferences:
+        return Path(bench.recipe.start_from.preferences)
+    return stages.preference_set_from_file(bench).path if bench.recipe.data.comparisons else None
+
+
+def _required_set(bench: Bench) -> Path:
+    found = _preference_set(bench)
+    if found is None:
+        raise TruingError("no preferences: give --comparisons FILE, or --preferences DIR (a finished preference set)")
+    return found
+
+
+def _reward(bench: Bench) -> Path:
+    if bench.recipe.start_from.reward is None:
+        raise TruingError("no reward model: give --reward DIR (a finished reward-model artifact)")
+    return Path(bench.recipe.start_from.reward)

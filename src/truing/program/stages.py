@@ -1,0 +1,263 @@
+"""One function a stage, wiring the rooms together: what `truing run` and the single-stage verbs both call.
+
+Each returns the stage's artifact, made now or found finished. Which stage follows which is `rounds`' business alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from truing.evals import evaluate as evaluation
+from truing.evals.adapters import ensemble_scorer, policy_generator, policy_sampler, world_gold
+from truing.evals.config import EvaluateConfig
+from truing.judges.simulated import Workforce
+from truing.models.load import load_policy
+from truing.models.reward import RewardEnsemble
+from truing.monitor import reward_tests as reward_testing
+from truing.monitor.observer import Monitor
+from truing.monitor.reward_cases import RewardTestCase, cases_from_pairs, world_cases
+from truing.program import comparisons as comparing
+from truing.program import embedded, materials, preferences
+from truing.program.bench import Bench, model_hash
+from truing.program.recipe import EMBEDDED
+from truing.program.speak import Speaker
+from truing.records import Comparison, Guideline, Judgment, PreferencePair, Prompt, content_hash
+from truing.redteam import campaign
+from truing.redteam.config import RedTeamConfig
+from truing.rollout.sampler import SamplingSettings
+from truing.store.artifacts import Artifact
+from truing.store.files import read_records
+from truing.train import dpo as dpo_training
+from truing.train import ppo as ppo_training
+from truing.train import reward as reward_training
+from truing.train import sft as sft_training
+
+
+def sft(bench: Bench, preference_set: Path | None = None) -> Artifact:
+    """Imitate demonstrations, starting from the base model."""
+    rows = materials.demonstrations(bench, preference_set)
+    inputs = sft_training.SFTInputs(model=bench.base, demonstrations=rows)
+    with bench.stage("sft") as progress:
+        config = bench.settle(bench.recipe.sft, "sft")
+        return sft_training.run(config, inputs, bench.store, "sft", resume=bench.resume, progress=progress)
+
+
+def preference_set_from_file(bench: Bench) -> Artifact:
+    """Freeze people's judged pairs."""
+    source = bench.recipe.data.comparisons or ""
+    inputs = preferences.FileInputs(
+        pairs=materials.judged_pairs(bench),
+        source=Path(source).name,
+        guideline=materials.first_guideline(bench),
+        parents={"comparisons": model_hash(source)},
+    )
+    name = bench.name("preferences")
+    with bench.stage(name):
+        return preferences.freeze_pairs(_freeze_config(bench), inputs, bench.store, name, resume=bench.resume)
+
+
+def sampled_comparisons(
+    bench: Bench, policies: dict[str, str], preference_set: Path | None, findings: Artifact | None
+) -> Artifact:
+    """Sample the answers that raters are to compare. `findings` are the last round's."""
+    config = bench.recipe.preferences
+    prompts = materials.train_prompts(bench, preference_set)
+    parents = {f"policy:{label}": model_hash(path) for label, path in policies.items()}
+    inputs = comparing.ComparisonInputs(
+        policies=policies,
+        prompts=prompts,
+        parents=parents | {"prompts": _hash(prompts)} | ({"findings": findings.artifact_hash} if findings else {}),
+        targeted_prompts=read_records(findings.path / "targeted_prompts.jsonl", Prompt) if findings else (),
+        targeted_pairs=read_records(findings.path / "targeted_pairs.jsonl", Comparison) if findings else (),
+        load=bench.load,
+        chat_template=bench.chat_template,
+    )
+    settings = comparing.ComparisonsConfig(
+        count=config.comparisons,
+        targeted_fraction=config.targeted_fraction,
+        sampling=SamplingSettings(temperature=config.temperature, max_new_tokens=config.max_new_tokens),
+        seed=bench.seed("comparisons", bench.number),
+    )
+    name = bench.name("comparisons")
+    with bench.stage(name) as progress:
+        return comparing.run(settings, inputs, bench.store, name, resume=bench.resume, progress=progress)
+
+
+def judged_preferences(bench: Bench, compared: Artifact, guideline: Guideline, earlier: Path | None) -> Artifact:
+    """Have sampled comparisons judged, by simulated raters or by the people whose judgments the recipe names."""
+    config = bench.recipe.preferences
+    rows = read_records(compared.path / "comparisons.jsonl", Comparison)
+    parents = {"comparisons": compared.artifact_hash, "guideline": guideline.guideline_hash}
+    parents |= {"earlier": model_hash(earlier)} if earlier else {}
+    if config.judged_by == "simulated":
+        workforce = Workforce.draw(
+            guideline, bench.seed("raters"), raters=config.raters, judgments_per_comparison=config.judgments_per_comparison
+        )
+        inputs = preferences.JudgedInputs(
+            rows, workforce.judge, guideline, parents, expected=workforce.expected_preference, earlier=earlier
+        )
+    else:
+        path = preferences.people_judgments(config.judgments, compared.path / "comparisons.jsonl")
+        judged = preferences.by_comparison(read_records(path, Judgment))
+        inputs = preferences.JudgedInputs(
+            rows, judged, guideline, parents | {"judgments": model_hash(path)}, earlier=earlier
+        )
+    name = bench.name("preferences")
+    with bench.stage(name) as progress:
+        return preferences.freeze_judged(
+            _freeze_config(bench), inputs, bench.store, name, resume=bench.resume, progress=progress
+        )
+
+
+def reward(bench: Bench, policy: str, preference_set: Path) -> Artifact:
+    """Train the reward-model ensemble, starting from the SFT policy."""
+    name = bench.name("reward")
+    with bench.stage(name) as progress:
+        inputs = reward_training.RewardInputs(model=policy, preferences=preference_set)
+        config = bench.settle(bench.recipe.reward, "reward")
+        return reward_training.run(config, inputs, bench.store, name, resume=bench.resume, progress=progress)
+
+
+def reward_tests(bench: Bench, ensemble: Path, preference_set: Path) -> Artifact:
+    """Unit tests of the reward model, before any RL."""
+    config = bench.recipe.monitor.reward_tests
+    cases = _test_cases(bench, preference_set)
+    name = bench.name("reward_tests")
+    with bench.stage(name) as progress:
+        parents = {"reward": model_hash(ensemble), "preferences": model_hash(preference_set)}
+        inputs = reward_testing.RewardTestInputs(cases=cases, scorer=_scorer(bench, ensemble), parents=parents)
+        progress.update(0, 1, {"cases": len(cases)})
+        return reward_testing.run(config, inputs, bench.store, name, resume=bench.resume)
+
+
+def ppo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None) -> Artifact:
+    """Train against the reward model under a KL penalty to `policy`, with the monitor watching."""
+    inputs = ppo_training.PPOInputs(
+        policy=policy,
+        reward=ensemble,
+        prompts=materials.train_prompts(bench, preference_set),
+        demonstrations=materials.demonstrations(bench, preference_set) if bench.recipe.ppo.ptx_coefficient else None,
+        observer=Monitor(bench.recipe.monitor),
+        gold=embedded.gold_scalar if bench.recipe.data.gold == EMBEDDED else None,
+    )
+    name = bench.name("ppo")
+    with bench.stage(name) as progress:
+        config = bench.settle(bench.recipe.ppo, "ppo")
+        return ppo_training.run(config, inputs, bench.store, name, resume=bench.resume, progress=progress)
+
+
+def dpo(bench: Bench, policy: str, preference_set: Path) -> Artifact:
+    """Train on the pairs directly."""
+    name = bench.name("dpo")
+    with bench.stage(name) as progress:
+        inputs = dpo_training.DPOInputs(model=policy, preferences=preference_set)
+        config = bench.settle(bench.recipe.dpo, "dpo")
+        return dpo_training.run(config, inputs, bench.store, name, resume=bench.resume, progress=progress)
+
+
+def redteam(bench: Bench, label: str, policy: str) -> Artifact:
+    """Attack one policy (`label` empty: the only one). Every policy meets the same attacks."""
+    config: RedTeamConfig = bench.recipe.redteam
+    config = config if "seed" in config.model_fields_set else config.with_changes(seed=bench.seed("redteam") % 2**31)
+    name = bench.name(f"redteam/{label}" if label else "redteam")
+    with bench.stage(name) as progress:
+        inputs = campaign.RedTeamInputs(generate=_generator(bench, policy, config), parents={"policy": model_hash(policy)})
+        return campaign.run(config, inputs, bench.store, name, resume=bench.resume, progress=progress)
+
+
+def evaluate(
+    bench: Bench,
+    label: str,
+    policy: str,
+    *,
+    reference: str | None = None,
+    ensemble: Path | None = None,
+    preference_set: Path | None = None,
+) -> Artifact:
+    """Measure one policy on held-out prompts: proxy, KL to the reference, and gold where a rule is known."""
+    config: EvaluateConfig = bench.recipe.evaluate
+    config = config if "seed" in config.model_fields_set else config.with_changes(seed=bench.seed("evaluate") % 2**31)
+    prompts = materials.eval_prompts(bench, preference_set)
+    parents = {"policy": model_hash(policy), "prompts": _hash(prompts)}
+    parents |= {"reward": model_hash(ensemble)} if ensemble else {}
+    parents |= {"reference": model_hash(reference)} if reference else {}
+    name = bench.name(f"evaluate/{label}" if label else "evaluate")
+    with bench.stage(name) as progress:
+        inputs = evaluation.EvaluateInputs(
+            prompts=prompts,
+            sample=_sampler(bench, policy, reference, config),
+            parents=parents,
+            scorer=_scorer(bench, ensemble) if ensemble else None,
+            gold=world_gold() if bench.recipe.data.gold == EMBEDDED else None,
+        )
+        return evaluation.run(config, inputs, bench.store, name, resume=bench.resume, progress=progress)
+
+
+def training_cases(bench: Bench, preference_set: Path) -> list[RewardTestCase]:
+    """Good and bad answers on the training side, from which counterfactual pairs for raters are made."""
+    if bench.recipe.data.gold == EMBEDDED:
+        return embedded.training_cases(materials.train_prompts(bench, preference_set), bench.seed("training_cases"))
+    pairs = read_records(preference_set / "train.jsonl", PreferencePair)
+    return cases_from_pairs(pairs, bench.recipe.monitor.reward_tests, bench.recipe.monitor.markers.refusal)
+
+
+def _test_cases(bench: Bench, preference_set: Path) -> list[RewardTestCase]:
+    if bench.recipe.data.gold == EMBEDDED:
+        return world_cases(bench.recipe.data.n_eval_prompts, bench.seed("reward_tests") % 2**31)
+    pairs = read_records(preference_set / "heldout.jsonl", PreferencePair)
+    return cases_from_pairs(pairs, bench.recipe.monitor.reward_tests, bench.recipe.monitor.markers.refusal)
+
+
+def _freeze_config(bench: Bench) -> preferences.FreezeConfig:
+    data, config = bench.recipe.data, bench.recipe.preferences
+    from_file = data.comparisons is not None
+    return preferences.FreezeConfig(
+        heldout_fraction=data.heldout_fraction,
+        split_by=data.split_by,
+        superseded_weight=config.superseded_weight,
+        raters=config.raters if config.judged_by == "simulated" and not from_file else None,
+        judgments_per_comparison=config.judgments_per_comparison,
+        max_pairs=data.max_rows if from_file else None,
+        seed=bench.seed("preferences"),
+    )
+
+
+def _hash(prompts: Sequence[Prompt]) -> str:
+    return content_hash([p.model_dump(mode="json") for p in prompts])
+
+
+def _generator(bench: Bench, policy: str, config: RedTeamConfig) -> campaign.Generate:
+    """The policy as the red team calls it, loaded at the first call."""
+
+    @cache
+    def loaded() -> campaign.Generate:
+        sampler = Speaker.load(policy, bench.load, bench.chat_template).sampler
+        settings = SamplingSettings(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+        return policy_generator(sampler, sampler.tokenizer, settings, config.seed)
+
+    return lambda prompts: loaded()(prompts)
+
+
+def _sampler(bench: Bench, policy: str, reference: str | None, config: EvaluateConfig) -> evaluation.SamplePolicy:
+    """The policy as the evaluation calls it, loaded at the first call."""
+
+    @cache
+    def loaded() -> evaluation.SamplePolicy:
+        sampler = Speaker.load(policy, bench.load, bench.chat_template).sampler
+        settings = SamplingSettings(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+        against = load_policy(reference, bench.load) if reference else None
+        return policy_sampler(sampler, sampler.tokenizer, settings, config.samples_per_prompt, config.seed, against)
+
+    return lambda prompts: loaded()(prompts)
+
+
+def _scorer(bench: Bench, ensemble: Path) -> evaluation.Scorer:
+    """The reward model as tests and evaluations call it, loaded at the first call."""
+
+    @cache
+    def loaded() -> evaluation.Scorer:
+        return ensemble_scorer(RewardEnsemble.load(ensemble, bench.load))
+
+    return lambda answers: loaded()(answers)
