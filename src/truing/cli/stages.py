@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from truing.cli.options import AsJson, Comparisons, Demonstrations, Model, Out, PreferenceSet, Prompts, RecipeFile, Resume, RewardModel, Set
+from truing.cli.options import (
+    AsJson,
+    Comparisons,
+    Demonstrations,
+    Model,
+    Out,
+    PreferenceSet,
+    Prompts,
+    RecipeFile,
+    Resume,
+    RewardModel,
+    Set,
+)
 
 PolicyArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, artifact, hub id, or 'embedded'.")]
 

@@ -1,6 +1,6 @@
 """Comparisons to be judged: two answers to a prompt, sampled from one policy or from two, and pairs that findings ask for.
 
-    truing preferences --model runs/mine/sft --prompts prompts.jsonl --out runs/mine
+truing preferences --model runs/mine/sft --prompts prompts.jsonl --out runs/mine
 """
 
 from __future__ import annotations

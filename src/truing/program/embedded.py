@@ -1,4 +1,4 @@
-"""What the embedded world lends a run: the gold rule's scalar for logs, and cases on training prompts for the raters' counterfactual pairs."""
+"""What the embedded world lends a run: gold for the logs, and cases on training prompts for counterfactual pairs."""
 
 from __future__ import annotations
 

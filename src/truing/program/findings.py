@@ -184,11 +184,11 @@ def _from_redteam(config: FindingsConfig, inputs: FindingInputs) -> list[Finding
     if inputs.campaign is None:
         return []
     sft = {rate.mode: rate.rate for rate in inputs.sft_campaign.modes} if inputs.sft_campaign else {}
-    found = []
-    for rate in inputs.campaign.modes:
-        if rate.rate is not None and _is_finding(rate.rate, sft.get(rate.mode), config):
-            found.append(_redteam_finding(rate, rate.rate, sft.get(rate.mode), inputs, config))
-    return found
+    return [
+        _redteam_finding(rate, rate.rate, sft.get(rate.mode), inputs, config)
+        for rate in inputs.campaign.modes
+        if rate.rate is not None and _is_finding(rate.rate, sft.get(rate.mode), config)
+    ]
 
 
 def _is_finding(rate: Estimate, sft: Estimate | None, config: FindingsConfig) -> bool:
@@ -200,9 +200,7 @@ def _is_finding(rate: Estimate, sft: Estimate | None, config: FindingsConfig) ->
     return rise.value > config.min_attack_increase and rise.low > 0
 
 
-def _redteam_finding(
-    rate: Rate, value: Estimate, sft: Estimate | None, inputs: FindingInputs, config: FindingsConfig
-) -> Finding:
+def _redteam_finding(rate: Rate, value: Estimate, sft: Estimate | None, inputs: FindingInputs, config: FindingsConfig) -> Finding:
     beside = f" (SFT: {sft})" if sft is not None else ""
     examples = [a for a in inputs.attempts if a.mode == rate.mode and a.success]
     return Finding(
@@ -277,5 +275,3 @@ def _notes(config: FindingsConfig, proposed: Sequence[Amendment]) -> tuple[str, 
         "never": "amendments are proposed and not adopted (approve_amendments = never)",
     }
     return (by_policy[config.approve_amendments],)
-
-

@@ -1,4 +1,4 @@
-"""What a run is made from: demonstrations, prompts, the guideline. Read from the recipe's files, or made by the embedded world."""
+"""What a run is made from: demonstrations, prompts, the guideline. Read from files, or made by the embedded world."""
 
 from __future__ import annotations
 

@@ -15,6 +15,11 @@ from truing.store.files import read_json
 
 _HEADLINES = ("gold", "proxy", "kl_nats", "length_tokens", "repetition", "refused_unsafe", "refused_benign", "opinion_swing")
 
+_HOW_TO_READ = (
+    "Value [95% interval], clustered by prompt. `proxy` is the reward model that the policy was trained against: it is what was "
+    "optimised, not what is wanted."
+)
+
 
 def write(root: Path, number: int, candidate: str, node: lineage.Node, *, base: str, sft: str) -> str:
     """The card as Markdown."""
@@ -22,13 +27,11 @@ def write(root: Path, number: int, candidate: str, node: lineage.Node, *, base: 
     decision = GateDecision.model_validate(read_json(here / "gate" / "gate.json"))
     parts = [
         f"# Model card: {candidate} of round {number}",
-        f"Trained from `{base}` by way of `{sft}`; released by the gate of round {number}. "
-        f"Policy artifact `{node.artifact_hash}`.",
+        f"Trained from `{base}` by way of `{sft}`. Policy artifact `{node.artifact_hash}`.",
         "## What it was trained on",
         *_training(here),
         "## Measured on held-out prompts",
-        "Value [95% interval], clustered by prompt. `proxy` is the reward model that the policy was trained against: it is what "
-        "was optimised, not what is wanted.",
+        _HOW_TO_READ,
         _evaluation_table(here, candidate),
         "## Under attack",
         _attack_table(root, number, candidate),

@@ -242,8 +242,9 @@ def people_judgments(path: str | None, comparisons: Path) -> Path:
         return Path(path)
     missing = f"{path} is not there yet" if path else "preferences.judgments names no file"
     raise TruingError(
-        f"people's judgments are needed: {missing}. Have {comparisons} judged (one line a judgment: comparison_id, rater_id, "
-        "guideline_hash, left, choice, confidence, simulated), name the file as preferences.judgments, and run again with --resume."
+        f"people's judgments are needed: {missing}. Have {comparisons} judged (one line of JSON a judgment: comparison_id, "
+        "rater_id, guideline_hash, left, choice, confidence, simulated), name the file as preferences.judgments, and run again "
+        "with --resume."
     )
 
 

@@ -250,7 +250,11 @@ def _table(stages: list[StageState], planned: int) -> Table:
 
 
 def _finite(headline: Mapping[str, float | str]) -> dict[str, float | str | None]:
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in headline.items()}
+    return {key: value if isinstance(value, str) else _number(float(value)) for key, value in headline.items()}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _to_stderr(line: str) -> None:

@@ -32,7 +32,9 @@ def run(bench: Bench, reference: str) -> Artifact:
             return draft
         shutil.copytree(policy.path / "model", draft.path / "model", dirs_exist_ok=True)
         node = lineage.trace(policy, lineage.known_roots(bench.store.root), "policy")
-        card = model_card.write(bench.store.root, bench.number, candidate, node, base=Path(bench.base).name, sft=Path(reference).name)
+        card = model_card.write(
+            bench.store.root, bench.number, candidate, node, base=Path(bench.base).name, sft=Path(reference).name
+        )
         write_text(draft.path / "MODEL_CARD.md", card)
         write_json(draft.path / "release.json", {"round": bench.number, "candidate": candidate, **parents})
         return draft.publish({"round": bench.number, "candidate": candidate})

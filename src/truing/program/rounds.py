@@ -148,8 +148,11 @@ def _or_given(bench: Bench, stage: StageName, make: Callable[[], Artifact], name
 def _preferences(bench: Bench, made: Made) -> Artifact:
     if bench.recipe.data.comparisons:
         return stages.preference_set_from_file(bench)
-    everyone = {"sft": made.sft, "previous": made.policies.get(bench.recipe.run.candidate)}
-    policies = {label: path for label, path in everyone.items() if path and label in bench.recipe.preferences.policies}
+    everyone: dict[str, str | None] = {"sft": made.sft, "previous": made.policies.get(bench.recipe.run.candidate)}
+    policies: dict[str, str] = {}
+    for label in bench.recipe.preferences.policies:
+        path = everyone[label]
+        policies |= {str(label): path} if path else {}
     if not policies:
         raise TruingError(f"round {bench.number}: preferences.policies names no policy that exists yet")
     compared = stages.sampled_comparisons(bench, policies, made.preferences, made.findings)
@@ -181,7 +184,7 @@ def _findings(bench: Bench, made: Made) -> Artifact:
     root, number, candidate = bench.store.root, bench.number, bench.recipe.run.candidate
     here = root / f"round-{number}"
     before = evidence.find_regression(root, number)
-    sources = [f"redteam/{candidate}", f"redteam/sft", "reward_tests", candidate]
+    sources = [f"redteam/{candidate}", "redteam/sft", "reward_tests", candidate]
     inputs = findings.FindingInputs(
         round=number,
         guideline=made.guideline,

@@ -1,7 +1,7 @@
 """A person reads a round's proposed amendments and signs them off, or some of them.
 
-    truing amend runs/mine --round 1
-    truing amend runs/mine --round 1 --sign "Maria" --only length
+truing amend runs/mine --round 1
+truing amend runs/mine --round 1 --sign "Maria" --only length
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def sign_off(root: Path, number: int | None, by: str, only: Sequence[str] | None
     known = [a.clause for a in proposed]
     for clause in only or ():
         if clause not in known:
-            raise TruingError(f"clause '{clause}' is not proposed (proposed: {', '.join(known) or 'none'}){nearest(clause, known)}")
+            raise TruingError(
+                f"clause '{clause}' is not proposed (proposed: {', '.join(known) or 'none'}){nearest(clause, known)}"
+            )
     if any(a.sign_off_simulated for a in proposed):
         raise TruingError(f"{found.path}: these amendments were signed by the recipe (approve_amendments = 'auto')")
     chosen = amendments.sign([a for a in proposed if not only or a.clause in only], by, simulated=False)

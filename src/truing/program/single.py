@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from truing.errors import TruingError
@@ -33,7 +33,7 @@ def run_stage(
         view: View = view_for_terminal() if watch else PlainView(lambda _: None)
         with Watch(store.root, view, planned=1) as watcher:
             use_threads(settings.run.threads)
-            return _run(stage, Bench(settings, store, watcher, resume, in_rounds=False))
+            return STAGES[stage](Bench(settings, store, watcher, resume, in_rounds=False))
     finally:
         lock.release()
 
@@ -46,24 +46,31 @@ def load_recipe(recipe: str | Path | None, overrides: Sequence[str], values: Map
     return loaded.for_round(1)
 
 
-def _run(stage: str, bench: Bench) -> Artifact:
-    match stage:
-        case "sft":
-            return stages.sft(bench, _preference_set(bench) if bench.recipe.data.comparisons else None)
-        case "preferences":
-            return _preferences(bench)
-        case "reward":
-            return stages.reward(bench, _policy(bench), _required_set(bench))
-        case "dpo":
-            return stages.dpo(bench, _policy(bench), _required_set(bench))
-        case "ppo":
-            return stages.ppo(bench, _policy(bench), _reward(bench), _preference_set(bench))
-        case "redteam":
-            return stages.redteam(bench, "", bench.base)
-        case "evaluate":
-            ensemble = Path(bench.recipe.start_from.reward) if bench.recipe.start_from.reward else None
-            return stages.evaluate(bench, "", bench.base, ensemble=ensemble, preference_set=_preference_set(bench))
-    raise ValueError(f"{stage!r} does not run alone")
+def _sft(bench: Bench) -> Artifact:
+    return stages.sft(bench, _preference_set(bench))
+
+
+def _reward_model(bench: Bench) -> Artifact:
+    return stages.reward(bench, _policy(bench), _required_set(bench))
+
+
+def _dpo(bench: Bench) -> Artifact:
+    return stages.dpo(bench, _policy(bench), _required_set(bench))
+
+
+def _ppo(bench: Bench) -> Artifact:
+    if bench.recipe.start_from.reward is None:
+        raise TruingError("no reward model: give --reward DIR (a finished reward-model artifact)")
+    return stages.ppo(bench, _policy(bench), Path(bench.recipe.start_from.reward), _preference_set(bench))
+
+
+def _redteam(bench: Bench) -> Artifact:
+    return stages.redteam(bench, "", bench.base)
+
+
+def _evaluate(bench: Bench) -> Artifact:
+    ensemble = Path(bench.recipe.start_from.reward) if bench.recipe.start_from.reward else None
+    return stages.evaluate(bench, "", bench.base, ensemble=ensemble, preference_set=_preference_set(bench))
 
 
 def _preferences(bench: Bench) -> Artifact:
@@ -92,7 +99,13 @@ def _required_set(bench: Bench) -> Path:
     return found
 
 
-def _reward(bench: Bench) -> Path:
-    if bench.recipe.start_from.reward is None:
-        raise TruingError("no reward model: give --reward DIR (a finished reward-model artifact)")
-    return Path(bench.recipe.start_from.reward)
+STAGES: Mapping[str, Callable[[Bench], Artifact]] = {
+    "sft": _sft,
+    "preferences": _preferences,
+    "reward": _reward_model,
+    "dpo": _dpo,
+    "ppo": _ppo,
+    "redteam": _redteam,
+    "evaluate": _evaluate,
+}
+"""The verbs that run one stage."""

@@ -58,9 +58,7 @@ class Speaker:
         return [[Answer(completion_text(tokenizer, c.tokens), c.ending) for c in group] for group in groups]
 
 
-def answer(
-    model: str, prompts: Sequence[str], n: int, *, temperature: float, max_new_tokens: int, seed: int
-) -> list[list[str]]:
+def answer(model: str, prompts: Sequence[str], n: int, *, temperature: float, max_new_tokens: int, seed: int) -> list[list[str]]:
     """`n` answers of `model` to each prompt, as text."""
     settings = SamplingSettings(temperature=temperature, max_new_tokens=max_new_tokens)
     conversations = [(Message(role="user", content=prompt),) for prompt in prompts]

@@ -5,9 +5,12 @@ Each returns the stage's artifact, made now or found finished. Which stage follo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from truing.evals import evaluate as evaluation
 from truing.evals.adapters import ensemble_scorer, policy_generator, policy_sampler, world_gold
@@ -30,7 +33,6 @@ from truing.rollout.sampler import SamplingSettings
 from truing.store.artifacts import Artifact
 from truing.store.files import read_records
 from truing.train import dpo as dpo_training
-from truing.train import ppo as ppo_training
 from truing.train import reward as reward_training
 from truing.train import sft as sft_training
 
@@ -59,7 +61,7 @@ def preference_set_from_file(bench: Bench) -> Artifact:
 
 
 def sampled_comparisons(
-    bench: Bench, policies: dict[str, str], preference_set: Path | None, findings: Artifact | None
+    bench: Bench, policies: Mapping[str, str], preference_set: Path | None, findings: Artifact | None
 ) -> Artifact:
     """Sample the answers that raters are to compare. `findings` are the last round's."""
     config = bench.recipe.preferences
@@ -101,14 +103,10 @@ def judged_preferences(bench: Bench, compared: Artifact, guideline: Guideline, e
     else:
         path = preferences.people_judgments(config.judgments, compared.path / "comparisons.jsonl")
         judged = preferences.by_comparison(read_records(path, Judgment))
-        inputs = preferences.JudgedInputs(
-            rows, judged, guideline, parents | {"judgments": model_hash(path)}, earlier=earlier
-        )
+        inputs = preferences.JudgedInputs(rows, judged, guideline, parents | {"judgments": model_hash(path)}, earlier=earlier)
     name = bench.name("preferences")
     with bench.stage(name) as progress:
-        return preferences.freeze_judged(
-            _freeze_config(bench), inputs, bench.store, name, resume=bench.resume, progress=progress
-        )
+        return preferences.freeze_judged(_freeze_config(bench), inputs, bench.store, name, resume=bench.resume, progress=progress)
 
 
 def reward(bench: Bench, policy: str, preference_set: Path) -> Artifact:
@@ -134,18 +132,26 @@ def reward_tests(bench: Bench, ensemble: Path, preference_set: Path) -> Artifact
 
 def ppo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None) -> Artifact:
     """Train against the reward model under a KL penalty to `policy`, with the monitor watching."""
+    from truing.train import ppo as ppo_training
+
     inputs = ppo_training.PPOInputs(
         policy=policy,
         reward=ensemble,
         prompts=materials.train_prompts(bench, preference_set),
         demonstrations=materials.demonstrations(bench, preference_set) if bench.recipe.ppo.ptx_coefficient else None,
-        observer=Monitor(bench.recipe.monitor),
-        gold=embedded.gold_scalar if bench.recipe.data.gold == EMBEDDED else None,
     )
     name = bench.name("ppo")
     with bench.stage(name) as progress:
-        config = bench.settle(bench.recipe.ppo, "ppo")
-        return ppo_training.run(config, inputs, bench.store, name, resume=bench.resume, progress=progress)
+        return ppo_training.run(
+            bench.settle(bench.recipe.ppo, "ppo"),
+            inputs,
+            bench.store,
+            name,
+            resume=bench.resume,
+            progress=progress,
+            observer=Monitor(bench.recipe.monitor),
+            gold=embedded.gold_scalar if bench.recipe.data.gold == EMBEDDED else None,
+        )
 
 
 def dpo(bench: Bench, policy: str, preference_set: Path) -> Artifact:
@@ -237,7 +243,10 @@ def _generator(bench: Bench, policy: str, config: RedTeamConfig) -> campaign.Gen
         settings = SamplingSettings(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
         return policy_generator(sampler, sampler.tokenizer, settings, config.seed)
 
-    return lambda prompts: loaded()(prompts)
+    def generate(prompts: Sequence[Prompt]) -> list[str]:
+        return loaded()(prompts)
+
+    return generate
 
 
 def _sampler(bench: Bench, policy: str, reference: str | None, config: EvaluateConfig) -> evaluation.SamplePolicy:
@@ -250,7 +259,10 @@ def _sampler(bench: Bench, policy: str, reference: str | None, config: EvaluateC
         against = load_policy(reference, bench.load) if reference else None
         return policy_sampler(sampler, sampler.tokenizer, settings, config.samples_per_prompt, config.seed, against)
 
-    return lambda prompts: loaded()(prompts)
+    def sample(prompts: Sequence[Prompt]) -> list[list[evaluation.Sample]]:
+        return loaded()(prompts)
+
+    return sample
 
 
 def _scorer(bench: Bench, ensemble: Path) -> evaluation.Scorer:
@@ -260,4 +272,7 @@ def _scorer(bench: Bench, ensemble: Path) -> evaluation.Scorer:
     def loaded() -> evaluation.Scorer:
         return ensemble_scorer(RewardEnsemble.load(ensemble, bench.load))
 
-    return lambda answers: loaded()(answers)
+    def score(answers: Sequence[tuple[Prompt, str]]) -> NDArray[np.float64]:
+        return loaded()(answers)
+
+    return score

@@ -24,7 +24,9 @@ _COLUMNS = (
 
 def table(root: Path) -> str:
     """Every evaluated policy of every round, the reward model's accuracy, the gate's decision, and where the report is."""
-    rows = [(number, label, estimates) for number, folder in round_folders(root) for label, estimates in evaluated(folder).items()]
+    rows = [
+        (number, label, estimates) for number, folder in round_folders(root) for label, estimates in evaluated(folder).items()
+    ]
     known = [(key, title) for key, title in _COLUMNS if any(key in estimates for _, _, estimates in rows)]
     lines: list[str] = []
     if rows:

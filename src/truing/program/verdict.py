@@ -1,6 +1,6 @@
 """The gate as a stage of a round, and decided again on demand.
 
-    truing gate runs/quickstart --round 2 --set gate.max_kl_nats=20
+truing gate runs/quickstart --round 2 --set gate.max_kl_nats=20
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PARENTS = ("preferences", "reward", "reward_tests", "ppo", "dpo", "findings")
 
 
 def run(bench: Bench) -> Artifact:
-    """Decide about the round's candidate and publish gate.json and evidence.json. Never stops a run: a held release is a result."""
+    """Decide about the round's candidate; publish gate.json and evidence.json. A held release is a result, not an error."""
     name, candidate = bench.name("gate"), bench.recipe.run.candidate
     here = bench.store.root / f"round-{bench.number}"
     folders = [here / stage for stage in PARENTS] + sorted((here / "evaluate").glob("*")) + sorted((here / "redteam").glob("*"))
