@@ -59,9 +59,12 @@ def amend(
 
 
 def _run(recipe: str, out: Path | None, overrides: list[str] | None, *, resume: bool, json: bool) -> None:
-    from truing.cli.output import print_result
-    from truing.program import rounds
     from truing.program.recipe import Recipe
 
-    result = rounds.run(Recipe.load(recipe, overrides or []), out=out, resume=resume, watch=True)
+    loaded = Recipe.load(recipe, overrides or [])  # before torch: a mistake in a recipe is told at once
+
+    from truing.cli.output import print_result
+    from truing.program import rounds
+
+    result = rounds.run(loaded, out=out, resume=resume, watch=True)
     print_result(result, as_json=json)

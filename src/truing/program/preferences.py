@@ -84,6 +84,10 @@ def freeze_judged(
         if number % 100 == 0 or number == len(inputs.comparisons):
             progress.update(number, len(inputs.comparisons), {"judgments": len(judgments)})
     pairs = aggregate(inputs.comparisons, judgments)
+    if not pairs:
+        raise TruingError(
+            f"none of {len(inputs.comparisons)} comparisons is judged: the judgments must be of {name}'s own comparisons"
+        )
     train, heldout = split(pairs, config)
     carried = carried_over(inputs.earlier, inputs.guideline, {_key(p, config) for p in heldout}, config) if inputs.earlier else []
     write_records(draft.path / "comparisons.jsonl", inputs.comparisons)

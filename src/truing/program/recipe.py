@@ -236,6 +236,8 @@ def _apply(tables: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     general = [o for o in overrides if not o.startswith("rounds.")]
     rounds = [dict(table) for table in tables.get("rounds", [])]
     result = settings.apply_overrides({k: v for k, v in tables.items() if k != "rounds"}, general)
+    if "rounds" in result:
+        return result
     of_rounds = [o for o in general if o.partition(".")[0] in ROUND_SECTIONS]
     rounds = [_reapply(table, of_rounds) for table in rounds]
     for override in (o for o in overrides if o.startswith("rounds.")):

@@ -33,8 +33,10 @@ from truing.rollout.sampler import SamplingSettings
 from truing.store.artifacts import Artifact
 from truing.store.files import read_records
 from truing.train import dpo as dpo_training
+from truing.train import ppo as ppo_training
 from truing.train import reward as reward_training
 from truing.train import sft as sft_training
+from truing.train.ppo_inputs import PPOInputs
 
 
 def sft(bench: Bench, preference_set: Path | None = None) -> Artifact:
@@ -132,9 +134,7 @@ def reward_tests(bench: Bench, ensemble: Path, preference_set: Path) -> Artifact
 
 def ppo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None) -> Artifact:
     """Train against the reward model under a KL penalty to `policy`, with the monitor watching."""
-    from truing.train import ppo as ppo_training
-
-    inputs = ppo_training.PPOInputs(
+    inputs = PPOInputs(
         policy=policy,
         reward=ensemble,
         prompts=materials.train_prompts(bench, preference_set),
