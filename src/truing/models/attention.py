@@ -126,7 +126,7 @@ class _FromSlots(torch.autograd.Function):
 
 def _ragged_attention(module: torch.nn.Module, qkv: Sequence[Tensor], layout: RaggedLayout, kwargs: dict[str, Any]) -> Tensor:
     """Causal attention within each sequence. `qkv` are [1, H, T, E]; returns [1, T, H, E]."""
-    flat = [x[0] if layout.is_identity else _ToSlots.apply(x[0], layout) for x in qkv]
+    flat = [x[0] if layout.is_identity else _ToSlots.apply(x[0], layout) for x in qkv]  # type: ignore[no-untyped-call]
     pieces = []
     for offset, rows, columns in layout.rectangles:
         query, key, value = (
@@ -137,7 +137,8 @@ def _ragged_attention(module: torch.nn.Module, qkv: Sequence[Tensor], layout: Ra
         out_RLHE, _ = sdpa_attention_forward(module, query, key, value, mask, **settings)
         pieces.append(out_RLHE.flatten(0, 1))
     out_SHE = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-    return (out_SHE if layout.is_identity else _FromSlots.apply(out_SHE, layout))[None]
+    out_THE: Tensor = out_SHE if layout.is_identity else _FromSlots.apply(out_SHE, layout)  # type: ignore[no-untyped-call]
+    return out_THE[None]
 
 
 def _window_mask(columns: int, window: int | None, device: torch.device) -> Tensor | None:

@@ -64,7 +64,7 @@ def token_logprobs(
     before_N = _positions_before(batch, where_T)
     hidden_ND = hidden_states(model, batch).index_select(0, before_N)
     targets_N = batch.tokens_T.index_select(0, before_N + 1)
-    size = max(1, _CHUNK_ELEMENTS // _vocabulary(model))
+    size = max(1, _CHUNK_ELEMENTS // vocabulary_size(model))
     if len(before_N) <= size:
         return _score_tokens(model, hidden_ND, targets_N, temperature, entropy)
     chunks = [
@@ -112,5 +112,7 @@ def _scalar(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
     return values_N
 
 
-def _vocabulary(model: PreTrainedModel) -> int:
-    return int(model.get_output_embeddings().weight.shape[0])
+def vocabulary_size(model: PreTrainedModel) -> int:
+    """Rows of the embedding: how many token ids the model knows."""
+    embedding: Any = model.get_input_embeddings()
+    return int(embedding.weight.shape[0])

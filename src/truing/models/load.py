@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -140,12 +141,13 @@ def _load(auto: Any, path: str | Path, settings: LoadSettings, may_lack: tuple[s
     broken = sorted(set(info["missing_keys"]) - set(may_lack)) + sorted(str(key) for key in info["mismatched_keys"])
     if broken:
         raise TruingError(f"{where}: weights are missing or have the wrong shape: {', '.join(broken[:3])} ({len(broken)} in all)")
-    model = model.to(device).eval()
-    require_ragged(model, where)
+    policy: PreTrainedModel = model.to(device).eval()
+    require_ragged(policy, where)
     if settings.gradient_checkpointing:
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable  # renamed in 5.2x
+        # transformers 5.23 has renamed it
+        enable = getattr(policy, "activation_checkpointing_enable", None) or policy.gradient_checkpointing_enable
         enable({"use_reentrant": False})
-    return model
+    return policy
 
 
 def _is_scorer(where: str, settings: LoadSettings) -> bool:
@@ -155,7 +157,8 @@ def _is_scorer(where: str, settings: LoadSettings) -> bool:
 
 
 def _init_head(model: PreTrainedModel, seed: int, head_init: HeadInit) -> None:
-    weight = model.score.weight
+    head: Any = model.score
+    weight: Tensor = head.weight
     generator = torch.Generator().manual_seed(seed)
     fresh = torch.zeros(weight.shape)
     if head_init == "normal":

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from truing.errors import TruingError
-from truing.models.forward import head_logits, hidden_states
+from truing.models.forward import head_logits, hidden_states, vocabulary_size
 from truing.models.ragged import RaggedBatch
 
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 6e-2, torch.float16: 1e-2}
@@ -21,7 +21,7 @@ _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 6e-2, torch.float16: 1e-2}
 def require_ragged(model: PreTrainedModel, name: str) -> None:
     """Raise TruingError where packed sequences would influence each other, or logits are not head(hidden)."""
     device = model.device
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    vocabulary = vocabulary_size(model)
     first = [3 % vocabulary, 5 % vocabulary, 2 % vocabulary, 7 % vocabulary]
     second = [11 % vocabulary, 4 % vocabulary, 9 % vocabulary, 1, 6 % vocabulary, 8 % vocabulary]
     was_training = model.training

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from truing.errors import TruingError
+from truing.models.forward import vocabulary_size
 from truing.models.template import completion_text, end_token_ids
 from truing.records import Ending, SampledCompletion
 from truing.rollout.draw import draw, uniforms
@@ -27,7 +28,7 @@ class LocalSampler:
         self.tokenizer = tokenizer
         self.max_batch = max_batch
         self.weights_version = 0
-        vocabulary = model.get_output_embeddings().weight.shape[0]
+        vocabulary = vocabulary_size(model)
         ends = [end for end in end_token_ids(tokenizer, model.config, model.generation_config) if end < vocabulary]
         self._is_end_V = torch.zeros(vocabulary, dtype=torch.bool, device=model.device)
         self._is_end_V[ends] = True
