@@ -1,0 +1,61 @@
+"""What stands in docs/ is what the code says."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MADE = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("name", sorted(MADE))
+def test_generated_pages_are_current(name):
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == MADE[name], "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_dependency_is_explained():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    explained = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    for requirement in listed:
+        name = re.split(r"[><=~\[ ]", requirement)[0]
+        assert f"`{name}`" in explained, f"docs/dependencies.md says nothing about {name}"
+
+
+def test_every_dependency_is_pinned():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    listed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    assert {re.split(r"[><=~\[ ]", requirement)[0].lower() for requirement in listed} <= pinned
+
+
+def test_commands_in_the_readme_exist():
+    from truing.cli.app import VERBS
+
+    verbs = {name for name, _ in VERBS}
+    for page in PAGES:
+        for verb in re.findall(r"^\s*\.?(?:venv/bin/)?truing ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
+            assert verb in verbs, f"{page.name}: truing {verb}"
+
+
+def test_make_targets_in_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
