@@ -81,7 +81,7 @@ def run(
         (progress or NullProgress()).update(step + 1, len(plan), {name: metrics[name] for name in ("loss", "accuracy")})
     log.close()
     accuracy = _heldout_accuracy(model, heldout, reference_P2[len(train) :], config)
-    save_model(model.eval(), tokenizer, draft.path / "model")
+    save_model(model, tokenizer, draft.path / "model")
     dropped = fitted.dropped(len(pairs.train)) + fitted_heldout.dropped(len(pairs.heldout))
     truncated = fitted.n_truncated + fitted_heldout.n_truncated
     return draft.publish(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,7 +65,7 @@ def demonstration_examples(
 ) -> Fitted[Example]:
     """Tokens of whole conversations, trained on the assistant's turns."""
     fitted = fit_demonstrations(tokenizer, demonstrations, max_tokens, too_long)
-    return replace(fitted, items=[Example(*turns) for turns in fitted.items])
+    return Fitted([Example(*turns) for turns in fitted.items], fitted.kept, fitted.n_truncated)
 
 
 def pair_examples(
@@ -78,7 +77,7 @@ def pair_examples(
         PairExample(Example(*choice.chosen), Example(*choice.rejected), pair.label, pair.weight, group_of(pair.prompt))
         for choice, pair in zip(fitted.items, (pairs[index] for index in fitted.kept), strict=True)
     ]
-    return replace(fitted, items=items)
+    return Fitted(items, fitted.kept, fitted.n_truncated)
 
 
 def longest_allowed(max_tokens: int | None, *models: PreTrainedModel) -> int:

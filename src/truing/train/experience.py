@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from truing.errors import TruingError
-from truing.losses.policy import KLEstimates, k1, kl_estimates
+from truing.losses.policy import k1, kl_estimates
 from truing.models.forward import token_logprobs, token_values
 from truing.models.ragged import RaggedBatch
 from truing.models.runs import token_runs
@@ -25,6 +25,7 @@ from truing.rollout.sampler import Sampler, SamplingSettings
 from truing.train.config import PPOConfig
 from truing.train.examples import Example, ragged, sequence_sums
 from truing.train.ppo_inputs import Models, PromptBatch
+from truing.train.side_by_side import side_by_side
 
 Gold = Callable[[Prompt, str], float]
 
@@ -73,6 +74,24 @@ class Timings(NamedTuple):
     score_s: float
 
 
+class Drawn(NamedTuple):
+    """A completion and the number of its prompt in the update."""
+
+    group: int
+    completion: SampledCompletion
+
+
+class Scores(NamedTuple):
+    """What every model says of the episodes."""
+
+    trainer_N: Tensor
+    entropy_N: Tensor
+    reference_N: Tensor
+    values_N: Tensor
+    members_MB: Tensor
+    """On the CPU."""
+
+
 @dataclass(frozen=True)
 class Experience:
     """Episodes with everything known about them before the update. Tensors are on the policy's device."""
@@ -101,12 +120,7 @@ class Experience:
 
 
 def collect(
-    update: int,
-    prompts: PromptBatch,
-    models: Models,
-    sampler: Sampler,
-    config: PPOConfig,
-    gold: Gold | None,
+    update: int, prompts: PromptBatch, models: Models, sampler: Sampler, config: PPOConfig, gold: Gold | None
 ) -> Experience:
     """Sample completions of an update's prompts and score them. Raises TruingError where sampler and trainer disagree too far."""
     started = time.perf_counter()
@@ -114,57 +128,27 @@ def collect(
     settings.require_exact()
     seed = seed_for(config.seed, "ppo", "sample", update)
     groups = sampler.sample(prompts.tokens, samples_per_prompt=config.samples_per_prompt, settings=settings, seed=seed)
-    flat = [(group, completion) for group, completions in enumerate(groups) for completion in completions]
-    completions = [completion for _, completion in flat]
+    drawn = [Drawn(group, completion) for group, completions in enumerate(groups) for completion in completions]
     sampled = time.perf_counter()
 
-    episodes = [_episode(prompts.tokens[group], completion) for group, completion in flat]
-    device = models.policy.device
-    lengths_B = torch.tensor([episode.n_trained for episode in episodes], device=device)
-    trainer_N, entropy_N = _policy_scores(models.policy, episodes, config)
-    reference_N, _ = _policy_scores(models.reference, episodes, config, entropy=False)
-    values_N = _values(models.value, episodes, config)
-    members_MB = models.reward.score([episode.tokens for episode in episodes])
-    proxy_B = members_MB.mean(0)
-    is_ended_B = torch.tensor([completion.ending is Ending.END_OF_TURN for completion in completions])
-    reward_B = torch.where(is_ended_B, proxy_B, config.missing_end_penalty)
-
-    kl_B = sequence_sums(k1(trainer_N, reference_N), lengths_B)
-    texts = [completion_text(models.tokenizer, completion.tokens) for completion in completions]
-    rollouts = [
-        Rollout(
-            update=update,
-            group=group,
-            prompt=prompts.prompts[group],
-            text=text,
-            length_tokens=len(completion.tokens),
-            ending=completion.ending,
-            proxy=proxy,
-            proxy_members=tuple(members),
-            kl_nats=kl,
-            gold=None if gold is None else gold(prompts.prompts[group], text),
-        )
-        for (group, completion), text, proxy, members, kl in zip(
-            flat, texts, proxy_B.tolist(), members_MB.T.tolist(), kl_B.tolist(), strict=True
-        )
-    ]
-    mismatch_N = (torch.tensor([p for c in completions for p in c.logprobs], device=device) - trainer_N).abs()
-    _refuse_mismatch(float(mismatch_N.mean()), config.max_mismatch_nats)
-    kl = kl_estimates(trainer_N, reference_N, lengths_B)
-    metrics = RolloutMetrics(
-        proxy=float(proxy_B.mean()),
-        proxy_se=group_standard_error(proxy_B.tolist(), config.samples_per_prompt),
-        reward=float(reward_B.mean()),
-        **_named(kl),
-        entropy_nats=float(entropy_N.mean()),
-        length_tokens=float(lengths_B.float().mean()),
-        missing_end=1 - float(is_ended_B.float().mean()),
-        ensemble_spread=float(members_MB.std(0, unbiased=False).mean()),
-        mismatch_nats=float(mismatch_N.mean()),
-        mismatch_max_nats=float(mismatch_N.max()),
+    episodes = [_episode(prompts.tokens[one.group], one.completion) for one in drawn]
+    lengths_B = torch.tensor([episode.n_trained for episode in episodes], device=models.policy.device)
+    scores = _score(episodes, models, config)
+    is_ended_B = torch.tensor([one.completion.ending is Ending.END_OF_TURN for one in drawn])
+    reward_B = torch.where(is_ended_B, scores.members_MB.mean(0), config.missing_end_penalty)
+    metrics = _metrics(drawn, scores, lengths_B, reward_B, config)
+    _refuse_mismatch(metrics.mismatch_nats, config.max_mismatch_nats)
+    return Experience(
+        episodes=episodes,
+        rollouts=_rollouts(update, prompts.prompts, drawn, scores, lengths_B, models.tokenizer, gold),
+        metrics=metrics,
+        timings=Timings(sampled - started, time.perf_counter() - sampled),
+        lengths_B=lengths_B,
+        reward_B=reward_B.to(lengths_B.device),
+        trainer_logprobs_N=scores.trainer_N,
+        reference_logprobs_N=scores.reference_N,
+        values_N=scores.values_N,
     )
-    timings = Timings(sampled - started, time.perf_counter() - sampled)
-    return Experience(episodes, rollouts, metrics, timings, lengths_B, reward_B.to(device), trainer_N, reference_N, values_N)
 
 
 def group_standard_error(values: Sequence[float], group_size: int) -> float:
@@ -183,17 +167,34 @@ def _batches(model: PreTrainedModel, episodes: Sequence[Example], config: PPOCon
         yield ragged([episodes[row] for row in run], model.device)
 
 
+def _score(episodes: Sequence[Example], models: Models, config: PPOConfig) -> Scores:
+    """Run every model over the episodes, without gradients."""
+    sequences = [episode.tokens for episode in episodes]
+    (trainer, reference), (values_N, members_MB) = side_by_side(
+        lambda: (
+            _policy_scores(models.policy, episodes, config, entropy=True),
+            _policy_scores(models.reference, episodes, config, entropy=False),
+        ),
+        lambda: (_values(models.value, episodes, config), models.reward.score(sequences)),
+        models.policy.device,
+    )
+    return Scores(trainer.logprobs_N, trainer.entropy_N, reference.logprobs_N, values_N, members_MB)
+
+
+class _PolicyScores(NamedTuple):
+    logprobs_N: Tensor
+    entropy_N: Tensor
+
+
 @torch.no_grad()
-def _policy_scores(
-    model: PreTrainedModel, episodes: Sequence[Example], config: PPOConfig, *, entropy: bool = True
-) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and entropies [N] at the sampling temperature (entropies empty where not asked for)."""
+def _policy_scores(model: PreTrainedModel, episodes: Sequence[Example], config: PPOConfig, *, entropy: bool) -> _PolicyScores:
+    """Log-probabilities at the sampling temperature, and entropies (empty where not asked for)."""
     scores = [
         token_logprobs(model, batch, where_T, temperature=config.temperature, entropy=entropy)
         for batch, where_T in _batches(model, episodes, config)
     ]
     entropies = [score.entropy_N for score in scores if score.entropy_N is not None]
-    return torch.cat([score.logprobs_N for score in scores]), torch.cat(entropies) if entropies else torch.empty(0)
+    return _PolicyScores(torch.cat([score.logprobs_N for score in scores]), torch.cat(entropies) if entropy else torch.empty(0))
 
 
 @torch.no_grad()
@@ -201,8 +202,60 @@ def _values(model: PreTrainedModel, episodes: Sequence[Example], config: PPOConf
     return torch.cat([token_values(model, batch, where_T) for batch, where_T in _batches(model, episodes, config)])
 
 
-def _named(kl: KLEstimates) -> dict[str, float]:
-    return {"kl_nats": kl.k1, "k1_se": kl.k1_se, "k2": kl.k2, "k2_se": kl.k2_se, "k3": kl.k3, "k3_se": kl.k3_se}
+def _rollouts(
+    update: int,
+    prompts: Sequence[Prompt],
+    drawn: Sequence[Drawn],
+    scores: Scores,
+    lengths_B: Tensor,
+    tokenizer: PreTrainedTokenizerBase,
+    gold: Gold | None,
+) -> list[Rollout]:
+    """What is written down of each episode."""
+    kl_B = sequence_sums(k1(scores.trainer_N, scores.reference_N), lengths_B).tolist()
+    proxy_B, members_BM = scores.members_MB.mean(0).tolist(), scores.members_MB.T.tolist()
+    rollouts = []
+    for (group, completion), proxy, members, kl in zip(drawn, proxy_B, members_BM, kl_B, strict=True):
+        text = completion_text(tokenizer, completion.tokens)
+        rollouts.append(
+            Rollout(
+                update=update,
+                group=group,
+                prompt=prompts[group],
+                text=text,
+                length_tokens=len(completion.tokens),
+                ending=completion.ending,
+                proxy=proxy,
+                proxy_members=tuple(members),
+                kl_nats=kl,
+                gold=None if gold is None else gold(prompts[group], text),
+            )
+        )
+    return rollouts
+
+
+def _metrics(drawn: Sequence[Drawn], scores: Scores, lengths_B: Tensor, reward_B: Tensor, config: PPOConfig) -> RolloutMetrics:
+    sampler_N = torch.tensor([p for one in drawn for p in one.completion.logprobs], device=lengths_B.device)
+    mismatch_N = (sampler_N - scores.trainer_N).abs()
+    proxy_B = scores.members_MB.mean(0)
+    kl = kl_estimates(scores.trainer_N, scores.reference_N, lengths_B)
+    return RolloutMetrics(
+        proxy=float(proxy_B.mean()),
+        proxy_se=group_standard_error(proxy_B.tolist(), config.samples_per_prompt),
+        reward=float(reward_B.mean()),
+        kl_nats=kl.k1,
+        k1_se=kl.k1_se,
+        k2=kl.k2,
+        k2_se=kl.k2_se,
+        k3=kl.k3,
+        k3_se=kl.k3_se,
+        entropy_nats=float(scores.entropy_N.mean()),
+        length_tokens=float(lengths_B.float().mean()),
+        missing_end=sum(one.completion.ending is not Ending.END_OF_TURN for one in drawn) / len(drawn),
+        ensemble_spread=float(scores.members_MB.std(0, unbiased=False).mean()),
+        mismatch_nats=float(mismatch_N.mean()),
+        mismatch_max_nats=float(mismatch_N.max()),
+    )
 
 
 def _refuse_mismatch(mismatch_nats: float, limit: float) -> None:

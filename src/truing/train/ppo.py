@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from itertools import chain
 
 from torch import Tensor
@@ -38,6 +39,7 @@ from truing.train.log import MetricsLog
 from truing.train.ppo_inputs import Models, PPOData, PPOInputs, load_models, read_data
 from truing.train.ppo_state import Best, Journal, PPOCounts
 from truing.train.session import Checkpointer
+from truing.train.side_by_side import side_by_side
 from truing.train.step import Stepper
 
 Observer = Callable[[int, list[Rollout], dict[str, float]], list[Alarm]]
@@ -108,7 +110,7 @@ def run(
         (progress or NullProgress()).update(update, config.updates, _headline(row))
 
     log.close()
-    save_model(models.policy.eval(), models.tokenizer, draft.path / "model")
+    save_model(models.policy, models.tokenizer, draft.path / "model")
     if config.keep_best or stopped_by is not None:
         save_model(best.model, models.tokenizer, draft.path / "best")
     return draft.publish(_summary(log, counts, stopped_by, data))
@@ -138,8 +140,11 @@ def _improve(
             count = sum(len(piece.tokens_n) for piece in pieces)
             mixed_in = data.demonstration_losses(models.policy, policy_stepper.steps_done)
             policy_losses = chain(_policy_losses(models.policy, pieces, experience, targets, count, config), mixed_in)
-            policy = policy_stepper.step(policy_losses)
-            value = value_stepper.step(_value_losses(models.value, pieces, experience, targets, count, config))
+            policy, value = side_by_side(
+                partial(policy_stepper.step, policy_losses),
+                partial(value_stepper.step, _value_losses(models.value, pieces, experience, targets, count, config)),
+                models.policy.device,
+            )
             steps.append({**policy, **{f"value_{name.removeprefix('value_')}": number for name, number in value.items()}})
     means = {name: sum(step[name] for step in steps) / len(steps) for name in steps[0]}
     first = {f"first_{name}": steps[0][name] for name in ("ratio", "clip_fraction", "approx_kl")}

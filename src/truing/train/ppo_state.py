@@ -42,7 +42,7 @@ class Best:
     """
 
     def __init__(self, policy: PreTrainedModel) -> None:
-        self.model = copy.deepcopy(policy).to("cpu")
+        self.model = copy.deepcopy(policy).cpu()
 
     @torch.no_grad()
     def take(self, policy: PreTrainedModel) -> None:

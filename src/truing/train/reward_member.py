@@ -109,7 +109,6 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
         checkpoints.after_step(step + 1, {})
     log.close()
 
-    model.eval()
     heldin = _scores(model, train[:_NORMALISATION_PAIRS])
     chosen_B, rejected_B = _scores(model, heldout).unbind()
     save_model(model, tokenizer, member_directory(job.folder, job.member))

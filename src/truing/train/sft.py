@@ -101,7 +101,7 @@ def run(
     after = heldout_loss(model, heldout, config.micro_batch_tokens)
     log.write({"step": len(plan), "heldout_loss": after.value})
     log.close()
-    save_model(model.eval(), tokenizer, draft.path / "model")
+    save_model(model, tokenizer, draft.path / "model")
     return draft.publish(
         {
             "heldout_loss_before": Estimate.model_validate(state["heldout_before"]),

@@ -1,0 +1,31 @@
+"""Independent tensor work on several cores, a thread for each task.
+
+Coarser than the threads inside one operator, and for small models faster: a whole optimiser step of the policy runs beside one
+of the value model. Results do not depend on it: each task does the same operations in the same order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+FirstT = TypeVar("FirstT")
+SecondT = TypeVar("SecondT")
+
+
+def side_by_side(first: Callable[[], FirstT], second: Callable[[], SecondT], device: torch.device) -> tuple[FirstT, SecondT]:
+    """Run both and return both results; an error of either is raised.
+
+    They run at once on a CPU with cores to spare where operators are single-threaded (`torch.set_num_threads(1)`); otherwise
+    one after the other, each with all of the threads or the GPU.
+    """
+    if device.type != "cpu" or torch.get_num_threads() > 1 or (os.cpu_count() or 1) < 2:
+        return first(), second()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        other = pool.submit(second)
+        result = first()
+        return result, other.result()
