@@ -132,3 +132,14 @@ def test_a_template_that_refuses_a_role():
     tokenizer = make_tokenizer(chat_template=strict + CHAT_TEMPLATE)
     with pytest.raises(TruingError, match="no system turns"):
         prompt_tokens(tokenizer, [Message(role="system", content="s"), user("a")])
+
+
+def test_a_template_that_leaves_a_turn_open():
+    sometimes = CHAT_TEMPLATE.replace("+ '<|end|>' }}", "}}{% if m['content'] != 'b' %}{{ '<|end|>' }}{% endif %}")
+    with pytest.raises(TruingError, match="leaves an assistant's turn open"):
+        demonstration_tokens(make_tokenizer(chat_template=sometimes), [user("a"), assistant("b"), user("c"), assistant("d")])
+
+
+def test_a_prompt_given_twice_may_be_changed_by_who_got_it(tokenizer):
+    prompt_tokens(tokenizer, [user("a")]).append(0)
+    assert prompt_tokens(tokenizer, [user("a")])[-1] != 0

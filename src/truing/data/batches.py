@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from truing.models.runs import token_runs
 from truing.records import seed_for
 
 _BATCHES_A_CHUNK = 16
@@ -20,24 +21,13 @@ def token_budget_batches(lengths: Sequence[int], budget: int, seed: int) -> list
     order = list(range(len(lengths)))
     generator.shuffle(order)
     batches = [
-        batch for chunk in _fill(order, lengths, budget * _BATCHES_A_CHUNK) for batch in _sorted_batches(chunk, lengths, budget)
+        batch
+        for chunk in token_runs(order, lengths, budget * _BATCHES_A_CHUNK)
+        for batch in _sorted_batches(chunk, lengths, budget)
     ]
     generator.shuffle(batches)
     return batches
 
 
 def _sorted_batches(chunk: list[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    return _fill(sorted(chunk, key=lambda index: lengths[index]), lengths, budget)
-
-
-def _fill(order: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Cut `order` where the next item would go over the budget."""
-    batches: list[list[int]] = []
-    tokens = 0
-    for index in order:
-        if not batches or tokens + lengths[index] > budget:
-            batches.append([])
-            tokens = 0
-        batches[-1].append(index)
-        tokens += lengths[index]
-    return batches
+    return token_runs(sorted(chunk, key=lambda index: lengths[index]), lengths, budget)

@@ -155,7 +155,7 @@ def _step_attention(query: Tensor, key: Tensor, value: Tensor, layout: StepLayou
     if window is not None and key.shape[2] > window:
         key, value, mask = key[:, :, -window:], value[:, :, -window:], mask[..., -window:]
     rows, heads, _, width = query.shape
-    grouped = query.view(rows, key.shape[1], heads // key.shape[1], width)  # queries that share a key/value head, side by side
+    grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], width)  # queries that share a key/value head, side by side
     out = functional.scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=kwargs.get("scaling"))
     return out.reshape(rows, 1, heads, value.shape[-1])
 

@@ -45,7 +45,7 @@ def require_template(tokenizer: PreTrainedTokenizerBase) -> None:
 
 def prompt_tokens(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Tokens of a conversation that an assistant is to answer, with the template's opening of its turn."""
-    return _encode(tokenizer, messages, opening=True)
+    return list(_opening(tokenizer, str(tokenizer.chat_template), tuple(messages)))
 
 
 def demonstration_tokens(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> TokenisedTurns:
@@ -115,9 +115,15 @@ def template_end_token(tokenizer: PreTrainedTokenizerBase) -> int:
     return _end_token(tokenizer, str(tokenizer.chat_template))
 
 
+@lru_cache(maxsize=4096)
+def _opening(tokenizer: PreTrainedTokenizerBase, template: str, messages: tuple[Message, ...]) -> tuple[int, ...]:
+    del template  # part of the cache key: a tokenizer may be given another template
+    return tuple(_encode(tokenizer, messages, opening=True))
+
+
 @lru_cache(maxsize=16)
 def _end_token(tokenizer: PreTrainedTokenizerBase, template: str) -> int:
-    del template  # part of the cache key: a tokenizer may be given another template
+    del template  # as above
     rendered = _render(tokenizer, [Message(role="user", content="a"), Message(role="assistant", content="ZYX")], opening=False)
     after = _tokenise(tokenizer, rendered.rpartition("ZYX")[2])
     special = set(tokenizer.all_special_ids)
@@ -133,7 +139,13 @@ def _end_token(tokenizer: PreTrainedTokenizerBase, template: str) -> int:
 def _length_to_end_token(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> int:
     """Length of a turn up to and with its last end token; what the template writes after it (a newline) is left out."""
     end = template_end_token(tokenizer)
-    return max(index for index, token in enumerate(tokens) if token == end) + 1
+    for index in range(len(tokens) - 1, -1, -1):
+        if tokens[index] == end:
+            return index + 1
+    raise TruingError(
+        f"{tokenizer.name_or_path}: the chat template leaves an assistant's turn open: {tokenizer.decode(list(tokens))[:60]!r}. "
+        "Let it close every assistant's turn with the same end token."
+    )
 
 
 def _prefix(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tokens: list[int], *, opening: bool) -> list[int]:
@@ -158,7 +170,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, 
 
 
 def _tokenise(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False, return_attention_mask=False)["input_ids"])
+    return list(tokenizer(text, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"])
 
 
 def _not_prefix_preserving(text: str) -> TruingError:
