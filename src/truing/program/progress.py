@@ -40,12 +40,16 @@ class StageState(Record):
     done: int = 0
     total: int = 0
     elapsed_s: float = 0.0
+    first_done: int = 0
+    """Units done at the first report: the rate leaves out what came before it (loading, compiling)."""
+    first_s: float = 0.0
     headline: dict[str, float | str | None] = Field(default_factory=dict)
 
     @property
     def rate_per_s(self) -> float | None:
-        """Units of work a second so far."""
-        return self.done / self.elapsed_s if self.done and self.elapsed_s > 0 else None
+        """Units of work a second since the first report."""
+        done, seconds = self.done - self.first_done, self.elapsed_s - self.first_s
+        return done / seconds if done > 0 and seconds > 0 else None
 
     @property
     def left_s(self) -> float | None:
@@ -116,7 +120,10 @@ class Watch:
 
     def report(self, began: float, done: int, total: int, headline: Mapping[str, float | str]) -> None:
         """Take over the running stage's numbers."""
-        change = {"done": done, "total": total, "elapsed_s": self._clock() - began, "headline": _finite(headline)}
+        elapsed_s = self._clock() - began
+        change = {"done": done, "total": total, "elapsed_s": elapsed_s, "headline": _finite(headline)}
+        if not self._stages[-1].total:
+            change |= {"first_done": done, "first_s": elapsed_s}
         self._stages[-1] = self._stages[-1].model_copy(update=change)
         self._changed()
 

@@ -128,8 +128,9 @@ def reward_tests(bench: Bench, ensemble: Path, preference_set: Path) -> Artifact
     with bench.stage(name) as progress:
         parents = {"reward": model_hash(ensemble), "preferences": model_hash(preference_set)}
         inputs = reward_testing.RewardTestInputs(cases=cases, scorer=_scorer(bench, ensemble), parents=parents)
-        progress.update(0, 1, {"cases": len(cases)})
-        return reward_testing.run(config, inputs, bench.store, name, resume=bench.resume)
+        tested = reward_testing.run(config, inputs, bench.store, name, resume=bench.resume)
+        progress.update(len(cases), len(cases), {"tests": len(tested.manifest.metrics)})
+        return tested
 
 
 def ppo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None) -> Artifact:
