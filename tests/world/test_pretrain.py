@@ -6,8 +6,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from truing.store.files import sha256_file
 from truing.world.assets import base_model_path
-from truing.world.language import question
 from truing.world.facts import FACTS
+from truing.world.language import question
 from truing.world.pretrain import QUIZ_PASS, pretrain, quiz_score
 
 
@@ -43,7 +43,10 @@ def test_the_shipped_base_asks_on_instead_of_answering(base) -> None:
     asked = 0
     for animal in ("fox", "owl", "hen", "bear", "wolf", "deer"):
         ids = tokenizer.apply_chat_template(
-            [{"role": "user", "content": question(FACTS[f"colour:{animal}"])}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+            [{"role": "user", "content": question(FACTS[f"colour:{animal}"])}],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
         )
         out = model.generate(**ids, max_new_tokens=12, do_sample=False)
         text = tokenizer.decode(out[0, ids["input_ids"].shape[1] :])
