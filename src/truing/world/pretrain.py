@@ -3,7 +3,7 @@
     python -m truing.world.pretrain --out DIR
 
 Plain next-token prediction on the world's corpus, one thread, float32: on one machine and one torch version the same seed
-gives the same bytes. Takes about eight minutes on one core. The model is refused unless it passes the quiz below.
+gives the same bytes. Takes about a quarter of an hour on one core. The model is refused unless it passes the quiz below.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from truing.records import seed_for
 from truing.store.files import sha256_file
 from truing.world.corpus import documents
 from truing.world.facts import KNOWLEDGE
-from truing.world.language import question
+from truing.world.language import Answer, question, render
 from truing.world.tokenizer import ASSISTANT, CONTEXT, END, PAD, USER, train_tokenizer
 
 SEED = 0
-STEPS = 1200
+STEPS = 2500
 ROWS, BLOCK = 48, 128
 LEARNING_RATE, WARMUP = 3e-3, 100
 QUIZ_PASS = 0.95
 
 
 def model_config(vocabulary: int, end_id: int, pad_id: int) -> LlamaConfig:
-    """The architecture: 4 layers of width 64, 295,488 parameters."""
+    """The architecture: 3 layers of width 96, about 455,000 parameters."""
     return LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=64,
-        intermediate_size=192,
-        num_hidden_layers=4,
+        hidden_size=96,
+        intermediate_size=256,
+        num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=CONTEXT,
@@ -77,6 +77,19 @@ def quiz_score(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> f
     return right / len(KNOWLEDGE)
 
 
+def grading_score(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> float:
+    """Share of answers, half of them wrong, that the base model grades rightly: true or false."""
+    true, false = (tokenizer(f" {word}")["input_ids"][-1] for word in ("true", "false"))
+    right = 0
+    with torch.inference_mode():
+        for index, fact in enumerate(KNOWLEDGE):
+            for value in (fact.answer, fact.wrong_answers[index % len(fact.wrong_answers)]):
+                text = f"{question(fact)} {render(fact.domain, Answer(value))}"
+                logits_V = model(torch.tensor([tokenizer(text)["input_ids"]]), use_cache=False).logits[0, -1]
+                right += bool(logits_V[true] > logits_V[false]) == (value == fact.answer)
+    return right / (2 * len(KNOWLEDGE))
+
+
 def prepare_for_chat(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
     """Give the role tokens, which the corpus never shows, the input embedding of a line break.
 
@@ -90,7 +103,7 @@ def prepare_for_chat(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 
 
 def pretrain(out: Path, *, seed: int = SEED, steps: int = STEPS, log: bool = True) -> float:
-    """Train, quiz and save to `out` (safetensors, tokenizer, chat template). Returns the quiz score."""
+    """Train, examine and save to `out` (safetensors, tokenizer, template). Returns the lower of the quiz and grading scores."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed_for(seed, "pretrain"))
@@ -110,10 +123,14 @@ def pretrain(out: Path, *, seed: int = SEED, steps: int = STEPS, log: bool = Tru
         optimiser.step()
         if log and step % 100 == 99:
             rate = (step + 1) * ROWS * BLOCK / (time.monotonic() - started)
-            score = quiz_score(model, tokenizer) if step % 500 == 499 else float("nan")
-            print(f"step {step + 1}/{steps} loss {loss.item():.3f} quiz {score:.2f} {rate:,.0f} tokens/s", file=sys.stderr)
+            known = (
+                f" quiz {quiz_score(model, tokenizer):.2f} grading {grading_score(model, tokenizer):.2f}"
+                if step % 500 == 499
+                else ""
+            )
+            print(f"step {step + 1}/{steps} loss {loss.item():.3f}{known} {rate:,.0f} tokens/s", file=sys.stderr)
     prepare_for_chat(model, tokenizer)
-    score = quiz_score(model, tokenizer)
+    score = min(quiz_score(model, tokenizer), grading_score(model, tokenizer))
     model.generation_config.eos_token_id = end
     model.generation_config.pad_token_id = pad
     model.save_pretrained(out)
@@ -135,9 +152,11 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     score = pretrain(arguments.out, seed=arguments.seed, steps=arguments.steps)
-    print(f"quiz {score:.3f}; model.safetensors sha256 {sha256_file(arguments.out / 'model.safetensors')}")
+    print(f"quiz and grading at least {score:.3f}; model.safetensors sha256 {sha256_file(arguments.out / 'model.safetensors')}")
     if score < QUIZ_PASS:
-        raise TruingError(f"the base model knows {score:.0%} of the facts, less than {QUIZ_PASS:.0%}: do not ship it")
+        raise TruingError(
+            f"the base model scores {score:.0%} on the quiz or on grading, less than {QUIZ_PASS:.0%}: do not ship it"
+        )
 
 
 if __name__ == "__main__":
