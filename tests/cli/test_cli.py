@@ -1,6 +1,6 @@
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,14 +23,15 @@ def test_help_answers_at_once_without_torch() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    fastest = min(_seconds_for_help() for _ in range(5))
-    assert fastest < 0.3
+    assert min(_processor_seconds_for_help() for _ in range(5)) < 0.3
 
 
-def _seconds_for_help() -> float:
-    began = time.perf_counter()
+def _processor_seconds_for_help() -> float:
+    """Processor time, not wall time: what else the machine is doing does not count."""
+    before = os.times()
     assert "quickstart" in truing("--help").stdout
-    return time.perf_counter() - began
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 @pytest.mark.parametrize("verb", [name for name, _ in cli.VERBS])
