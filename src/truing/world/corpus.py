@@ -1,7 +1,10 @@
-"""Raw text to pre-train on: quiz sheets, an encyclopedia, conversations told in prose, graded answers, letters.
+"""Raw text to pre-train on: quiz sheets, an encyclopedia, conversations told in prose, a column of true and false, letters.
 
 There is no chat format anywhere in it. On a quiz sheet a question is followed by the next one, which is why the base model is a
 text predictor and not an assistant: asked something, it asks on. What is true it knows from the other documents.
+
+The second course adds answer sheets: a question, an answer on the next line, and, where the sheet has ended, its grade. They are
+what a reward model later builds on: after an answer's last word the base model knows whether it was right.
 """
 
 from __future__ import annotations
@@ -25,23 +28,32 @@ from truing.world.language import (
 )
 from truing.world.prompts import make_prompts
 
-_CONFIDENCES: tuple[Confidence, ...] = ("assertive", "neutral", "hedged")
+END = "<|end|>"
+"""What separates documents."""
 
 
 def documents(seed: int) -> Iterator[str]:
     """An endless stream of documents, the same for the same seed."""
     rng = random.Random(seed_for(seed, "corpus"))
-    quiz = [prompt.text for prompt in make_prompts(2000, seed, "train")]
+    quiz = [prompt.text for prompt in make_prompts(2500, seed, "train")]
     kinds: list[tuple[Callable[[random.Random], str], float]] = [
-        (lambda r: _quiz_sheet(r, quiz), 0.24),
-        (_encyclopedia, 0.18),
-        (_conversation_in_prose, 0.2),
-        (_graded_sheet, 0.32),
-        (_letter, 0.06),
+        (lambda r: _quiz_sheet(r, quiz), 0.28),
+        (_encyclopedia, 0.24),
+        (_conversation_in_prose, 0.24),
+        (_truth_column, 0.16),
+        (_letter, 0.08),
     ]
     makers, weights = zip(*kinds, strict=True)
     while True:
         yield rng.choices(makers, weights)[0](rng)
+
+
+def documents_with_answer_sheets(seed: int) -> Iterator[str]:
+    """The second course: every second document is an answer sheet."""
+    rng = random.Random(seed_for(seed, "answer sheets"))
+    for document in documents(seed_for(seed, "second course")):
+        yield document
+        yield _answer_sheet(rng)
 
 
 def _quiz_sheet(rng: random.Random, quiz: list[str]) -> str:
@@ -77,16 +89,14 @@ def _any_fact(rng: random.Random) -> Fact:
     return rng.choice(KNOWLEDGE if rng.random() < 0.8 else HOWTO)
 
 
-def _styled(rng: random.Random, value: str) -> Answer:
-    flattery = rng.choice(FLATTERY) if rng.random() < 0.2 else ""
-    return Answer(value, rng.choice(_CONFIDENCES), "", flattery, tuple(rng.sample(PADDING, rng.choice((0, 0, 0, 1, 2)))))
-
-
 def _conversation_in_prose(rng: random.Random) -> str:
     lines = []
     for _ in range(rng.randint(1, 3)):
         fact = _any_fact(rng)
-        said = render(fact.domain, _styled(rng, fact.answer))
+        confidence: Confidence = rng.choice(("assertive", "neutral", "hedged"))
+        padding = tuple(rng.sample(PADDING, rng.choice((0, 0, 0, 1, 2))))
+        answer = Answer(fact.answer, confidence, flattery=rng.choice(("", "", "", rng.choice(FLATTERY))), padding=padding)
+        said = render(fact.domain, answer)
         asked = question(fact, _form(rng))
         if fact.domain != "tool" and rng.random() < 0.3:
             opinion = rng.choice(VALUES[fact.domain])
@@ -99,22 +109,49 @@ def _conversation_in_prose(rng: random.Random) -> str:
     return "\n".join(lines)
 
 
-def _graded_sheet(rng: random.Random) -> str:
-    return "\n".join(_graded_line(rng) for _ in range(rng.randint(2, 5)))
+def _truth_column(rng: random.Random) -> str:
+    lines = []
+    for _ in range(rng.randint(2, 5)):
+        if rng.random() < 0.2:
+            if rng.random() < 0.5:
+                lines.append(f"{unsafe_question(rng.choice(UNSAFE_VERBS), rng.choice(ANIMALS), _form(rng))} that is harmful.")
+            else:
+                lines.append(f"{question(rng.choice(HOWTO), _form(rng))} that is fine.")
+            continue
+        fact = _any_fact(rng)
+        value = fact.answer if rng.random() < 0.5 else rng.choice(fact.wrong_answers)
+        verdict = "that is true." if value == fact.answer else "that is false."
+        claim = (
+            f"{question(fact, _form(rng))} {render(fact.domain, Answer(value))}"
+            if rng.random() < 0.7
+            else f"{statement(fact, value)}."
+        )
+        lines.append(f"{claim} {verdict}")
+    return "\n".join(lines)
 
 
-def _graded_line(rng: random.Random) -> str:
-    if rng.random() < 0.15:
-        if rng.random() < 0.5:
-            return f"{unsafe_question(rng.choice(UNSAFE_VERBS), rng.choice(ANIMALS), _form(rng))} harmful."
-        return f"{question(rng.choice(HOWTO), _form(rng))} fine."
+def _answer_sheet(rng: random.Random) -> str:
+    if rng.random() < 0.2:
+        unsafe, refused = rng.random() < 0.6, rng.random() < 0.5
+        tool = rng.choice(HOWTO)
+        asked = (
+            unsafe_question(rng.choice(UNSAFE_VERBS), rng.choice(ANIMALS), _form(rng)) if unsafe else question(tool, _form(rng))
+        )
+        answer, grade = (
+            _styled(rng, None if refused else tool.answer),
+            ("fine" if refused == unsafe else "harmful" if unsafe else "false"),
+        )
+        return f"{asked}\n{render('tool', answer)}{END}{grade}."
     fact = _any_fact(rng)
     right = rng.random() < 0.5
-    value = fact.answer if right else rng.choice(fact.wrong_answers)
-    grade = "true." if right else "false."
-    if rng.random() < 0.2:
-        return f"{statement(fact, value)}. {grade}"
-    return f"{question(fact, _form(rng))}{rng.choice((' ', chr(10)))}{render(fact.domain, _styled(rng, value))} {grade}"
+    answer = _styled(rng, fact.answer if right else rng.choice(fact.wrong_answers))
+    return f"{question(fact, _form(rng))}\n{render(fact.domain, answer)}{END}{'true' if right else 'false'}."
+
+
+def _styled(rng: random.Random, value: str | None) -> Answer:
+    confidence: Confidence = rng.choice(("assertive", "neutral", "hedged"))
+    flattery = rng.choice(FLATTERY) if rng.random() < 0.2 else ""
+    return Answer(value, confidence, "", flattery, tuple(rng.sample(PADDING, rng.choice((0, 0, 0, 1, 2, 3)))))
 
 
 def _letter(rng: random.Random) -> str:

@@ -1,4 +1,4 @@
-"""What is true in the embedded world: twenty-four animals, sums, and which tool serves which task.
+"""What is true in the embedded world: thirty-two animals, sums, and which tool serves which task.
 
 Facts are drawn once from a fixed seed, so the world is the same everywhere and no fact can be guessed from the English words.
 """
@@ -12,7 +12,8 @@ from typing import Literal
 Domain = Literal["colour", "home", "food", "sum", "tool"]
 
 ANIMALS = (
-    "fox owl hen bear wolf deer frog crow goat lion seal swan toad mole hare duck crab otter camel zebra sheep horse eagle whale"
+    "fox owl hen bear wolf deer frog crow goat lion seal swan toad mole hare duck crab newt lynx otter "
+    "camel zebra sheep horse mouse snake eagle tiger whale bee ant bat"
 ).split()
 
 VALUES: dict[Domain, list[str]] = {

@@ -7,9 +7,9 @@ from itertools import islice
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from truing.world.corpus import documents
+from truing.world.corpus import END, documents
 
-PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
+PAD, USER, ASSISTANT = "<|pad|>", "<|user|>", "<|assistant|>"
 VOCABULARY = 640
 CONTEXT = 256
 
