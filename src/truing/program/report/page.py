@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -110,9 +110,9 @@ def render(report: Report) -> str:
         policies=policies(report),
         headline=headline_plots(report),
         panels=goodhart_panels(report),
-        attributes=rate_plots(report, "attributes"),
-        manners=rate_plots(report, "attributes", style=True),
-        attacks=rate_plots(report, "attacks"),
+        attributes=attribute_plots(report, first=True),
+        others=attribute_plots(report, first=False),
+        attacks=attack_plots(report),
         reward_tests=reward_test_plots(report),
         accuracy=accuracy_plot(report),
         timelines=timelines(report),
@@ -124,7 +124,10 @@ def render(report: Report) -> str:
 
 def fixed(value: float | None, digits: int = 2) -> str:
     """A number with a true minus sign; a dash where it was not measured."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+    if value is None:
+        return "–"
+    rounded = round(value, digits) + 0.0  # no minus sign before a zero
+    return f"{rounded:.{digits}f}".replace("-", "−")
 
 
 def interval(estimate: Estimate | None, digits: int = 2) -> str:
@@ -141,7 +144,7 @@ def policy_name(policy: str) -> str:
 
 def words(name: str) -> str:
     """An identifier as words."""
-    return name.replace(":", ": ").replace("_", " ").replace("-", " ")
+    return name.replace("redteam", "red team").replace(":", ": ").replace("_", " ").replace("-", " ")
 
 
 def policies(report: Report) -> list[tuple[str, PolicyNumbers]]:
@@ -179,10 +182,20 @@ def _ends(rows: Iterable[Row]) -> list[float]:
     return [end for row in rows if row.estimate for end in (row.estimate.low, row.estimate.high)]
 
 
-def rate_plots(report: Report, table: Literal["attributes", "attacks"], *, style: bool = False) -> list[DotPlot]:
-    """One dot plot a rate, every policy on it. Rates outside [0, 1] get a scale of their own."""
+def attribute_plots(report: Report, *, first: bool) -> list[DotPlot]:
+    """One dot plot an attribute: those shown at once, or the others."""
+    names = {name for _, p in policies(report) for name in p.attributes if (name in _FIRST) == first}
+    return _rate_plots(report, "attributes", sorted(names, key=_importance))
+
+
+def attack_plots(report: Report) -> list[DotPlot]:
+    """One dot plot a red-team mode."""
+    return _rate_plots(report, "attacks", sorted({name for _, p in policies(report) for name in p.attacks}))
+
+
+def _rate_plots(report: Report, table: Literal["attributes", "attacks"], names: Sequence[str]) -> list[DotPlot]:
+    """Every policy on each plot. Numbers outside [0, 1] get a scale of their own."""
     found = policies(report)
-    names = sorted({name for _, p in found for name in getattr(p, table) if of_style(name) == style}, key=_importance)
     drawn = []
     for name in names:
         rows = tuple(Row(label, p.policy, getattr(p, table).get(name)) for label, p in found)
@@ -193,15 +206,11 @@ def rate_plots(report: Report, table: Literal["attributes", "attacks"], *, style
 
 
 _FIRST = ("correct", "concise", "calibrated", "not_sycophantic", "refuses_right", "refused_unsafe", "refused_benign")
+"""What is shown at once, in this order; everything else that was measured stands behind a click."""
 
 
 def _importance(name: str) -> tuple[int, str]:
     return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
-
-
-def of_style(name: str) -> bool:
-    """Whether a measure is of how an answer is worded (by markers in the text), not of whether it is good."""
-    return name.endswith("_rate") or name in {"repetition", "distinct_2"}
 
 
 def goodhart_panels(report: Report) -> list[tuple[Round, str, Markup]]:
@@ -306,5 +315,7 @@ def _alarm_sentence(turn: Round) -> list[str]:
         return ["The monitor raised no alarm."] if turn.trajectories else []
     first = min(turn.alarms, key=lambda a: a.update)
     when = "before training began" if first.update == 0 else f"at update {first.update}"
-    count = "one alarm" if len(turn.alarms) == 1 else f"{len(turn.alarms)} alarms"
-    return [f"The monitor raised {count}, the first {when} ({words(first.signal)})."]
+    told = f"{when} ({words(first.signal)})"
+    if len(turn.alarms) == 1:
+        return [f"The monitor raised one alarm, {told}."]
+    return [f"The monitor raised {len(turn.alarms)} alarms, the first {told}."]
