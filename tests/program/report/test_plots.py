@@ -55,7 +55,7 @@ def test_goodhart_marks_the_peak_and_the_alarms():
     points = tuple(UpdatePoint(update=u, kl_nats=u, proxy=u / 4, gold=-abs(u - 2)) for u in range(1, 5))
     trajectory = Trajectory(points=points, smoothing_updates=1, gold_peak_update=2)
     alarm = Alarm(update=3, signal="kl_nats", value=1, threshold=1, message="<b>", action="stop")
-    drawn = plots.goodhart(trajectory, [alarm], plots.reward_scale([trajectory]), plots.Scale(0, 2), "title")
+    drawn = plots.goodhart(trajectory, [alarm], plots.reward_scale([trajectory]), "title")
     assert "gold peak" in drawn
     assert drawn.count("alarm-flag") == 1
     assert "gold peaked at update 2" in drawn

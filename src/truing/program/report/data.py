@@ -78,8 +78,8 @@ def _title(rounds: Sequence[Round]) -> str:
     if len(decisions) < max(1, len(rounds)):
         return f"{count} of the loop" if rounds else count
     words = ["released" if decision == "release" else "held back" for decision in decisions]
-    if len(words) == 1:
-        return f"{count}: {words[0]}"
+    if len(set(words)) == 1:
+        return f"{count}: {'both ' if len(words) == 2 else 'all ' if len(words) > 2 else ''}{words[0]}"
     return f"{count}: the first {words[0]}, the last {words[-1]}"
 
 

@@ -214,13 +214,11 @@ def _importance(name: str) -> tuple[int, str]:
 
 
 def goodhart_panels(report: Report) -> list[tuple[Round, str, Markup]]:
-    """One panel a trained policy and round, all on the same two scales."""
+    """One panel a trained policy and round. All share the vertical scale; each spans its own way from the reference."""
     shown = [(r, name, t) for r in report.rounds for name, t in r.trajectories.items() if len(t.points) > 1]
-    trajectories = [t for _, _, t in shown]
-    y_scale = plots.reward_scale(trajectories)
-    x_scale = plots.Scale(0.0, 1.04 * max((plots.root_kl(p.kl_nats) for t in trajectories for p in t.points), default=1.0) or 1.0)
+    y_scale = plots.reward_scale([t for _, _, t in shown])
     return [
-        (r, name, plots.goodhart(t, r.alarms, y_scale, x_scale, f"Round {r.round}: proxy and gold over √KL, {policy_name(name)}"))
+        (r, name, plots.goodhart(t, r.alarms, y_scale, f"Round {r.round}: proxy and gold over √KL, {policy_name(name)}"))
         for r, name, t in shown
     ]
 

@@ -159,13 +159,14 @@ def root_kl(kl_nats: float) -> float:
     return math.sqrt(max(0.0, kl_nats))
 
 
-def goodhart(trajectory: Trajectory, alarms: Sequence[Alarm], y_scale: Scale, x_scale: Scale, title: str) -> Markup:
+def goodhart(trajectory: Trajectory, alarms: Sequence[Alarm], y_scale: Scale, title: str) -> Markup:
     """Proxy and gold reward over √KL to the reference, one dot an update, a moving average as the line.
 
     The gold peak and every alarm stand where the policy was when they happened.
     """
     points = trajectory.points
     window = trajectory.smoothing_updates
+    x_scale = Scale(0.0, 1.04 * max(root_kl(p.kl_nats) for p in points) or 1.0)
     roots = [x_scale.percent(x) for x in smooth([root_kl(p.kl_nats) for p in points], window)]
     raw_roots = [x_scale.percent(root_kl(p.kl_nats)) for p in points]
     body = _frame(x_scale, y_scale, "√KL to the reference, √nats")
