@@ -3,15 +3,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from truing.errors import TruingError
+from truing.models.forward import last_token_scores
 from truing.models.load import load_policy
+from truing.models.ragged import RaggedBatch
 from truing.records import Alarm, Demonstration, Prompt, Rollout
 from truing.store.artifacts import Artifact, Store
 from truing.store.files import read_records
 from truing.train import ppo, reward
 from truing.train.config import CheckpointConfig, KLConfig, OptimiserConfig, PPOConfig, RewardConfig
-from truing.train.ppo_inputs import PPOInputs
+from truing.train.ppo_inputs import PPOInputs, load_models
 from truing.train.reward import RewardInputs
 
 from .conftest import KillAt, Killed, make_pairs
@@ -163,6 +166,14 @@ def test_adaptive_beta_falls_while_kl_is_under_its_target(inputs: PPOInputs, tmp
     config = CONFIG.with_changes(updates=2, kl=KLConfig(beta=0.1, adaptive=True, target_nats=1000, horizon=120))
     artifact = ppo.run(config, inputs, Store(tmp_path), "ppo")
     assert [row["beta"] for row in rows(artifact)] == pytest.approx([0.1, 0.1 * (1 - 0.2 * 12 / 120)])
+
+
+def test_the_value_model_starts_in_the_units_of_the_reward(inputs: PPOInputs) -> None:
+    models = load_models(CONFIG, inputs)
+    sequences = [[5, 9, 11, 2], [7, 8, 1]]
+    expected_B = models.reward.score(sequences)[0]
+    batch = RaggedBatch.from_sequences(sequences)
+    assert_close(last_token_scores(models.value, batch).detach(), expected_B, atol=1e-4, rtol=1e-4)
 
 
 def test_completions_without_an_end_get_the_penalty(trained: Artifact) -> None:

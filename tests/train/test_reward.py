@@ -117,3 +117,11 @@ def test_an_empty_half_is_named(tiny_model_dir: Path, preferences_dir: Path, tmp
 def test_a_folder_that_is_no_reward_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(TruingError, match="not a reward model"):
         RewardEnsemble.load(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_files_outlive_the_run(tiny_model_dir: Path, preferences_dir: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    config = CONFIG.with_changes(epochs=1, logging={"tensorboard": True})
+    artifact = reward.run(config, RewardInputs(tiny_model_dir, preferences_dir), Store(tmp_path), "reward")
+    assert {path.parent.name for path in artifact.path.rglob("events.*")} == {"member-0", "member-1"}

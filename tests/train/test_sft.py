@@ -5,7 +5,7 @@ import pytest
 
 from truing.errors import TruingError
 from truing.models.load import load_policy
-from truing.records import Demonstration, Estimate
+from truing.records import Demonstration, Estimate, Message
 from truing.store.artifacts import Artifact, Store
 from truing.store.files import write_records
 from truing.train import sft
@@ -98,3 +98,17 @@ def test_conversations_that_are_too_long_are_named(
     config = CONFIG.with_changes(max_tokens=10)
     with pytest.raises(TruingError, match="too_long"):
         sft.run(config, SFTInputs(tiny_model_dir, demonstrations), Store(tmp_path / "a"), "sft")
+
+
+def test_too_few_to_hold_out_says_what_to_do(tiny_model_dir: Path, demonstrations: list[Demonstration], tmp_path: Path) -> None:
+    config = CONFIG.with_changes(heldout_fraction=0.05)
+    with pytest.raises(TruingError, match=r"holds out 1.*sft\.heldout_fraction"):
+        sft.run(config, SFTInputs(tiny_model_dir, demonstrations), Store(tmp_path), "sft")
+
+
+def test_a_shared_system_turn_does_not_keep_conversations_together(
+    tiny_model_dir: Path, demonstrations: list[Demonstration], tmp_path: Path
+) -> None:
+    system = Message(role="system", content="be brief.")
+    rows = [Demonstration(messages=(system, *d.messages)) for d in demonstrations]
+    sft.run(CONFIG.with_changes(epochs=1), SFTInputs(tiny_model_dir, rows), Store(tmp_path), "sft")

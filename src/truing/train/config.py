@@ -119,6 +119,8 @@ class PPOConfig(StageConfig):
     max_new_tokens: int = Field(default=128, ge=1)
     temperature: float = Field(default=0.7, gt=0)
     """Of sampling and of every log-probability. Top-p and top-k are not offered: they would make log-probabilities wrong."""
+    sample_batch: int = Field(default=128, ge=1)
+    """Completions under way at once. Bounds memory; what is drawn does not depend on it."""
     epochs: int = Field(default=4, ge=1)
     minibatches: int = Field(default=1, ge=1)
     """Optimiser steps an epoch."""

@@ -13,6 +13,7 @@ from truing.store.files import disk_errors, read_lines, truncate_lines
 from truing.train.config import LoggingConfig
 
 METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
 
 Value = float | int | str | None
 
@@ -21,13 +22,15 @@ class MetricsLog:
     """Appends rows to `metrics.jsonl` under `folder`. `rows` is how many there are: a checkpoint carries it.
 
     A resumed stage passes the checkpoint's count as `keep_rows`; what was written after that is made again.
+    `tensorboard` is where event files go, if not beside the rows.
     """
 
-    def __init__(self, folder: Path, config: LoggingConfig, keep_rows: int = 0) -> None:
+    def __init__(self, folder: Path, config: LoggingConfig, keep_rows: int = 0, tensorboard: Path | None = None) -> None:
         self._path = folder / METRICS
         truncate_lines(self._path, keep_rows)
         self.rows = keep_rows
-        self._tensorboard = _summary_writer(folder / "tensorboard", keep_rows) if config.tensorboard else None
+        where = tensorboard or folder / TENSORBOARD
+        self._tensorboard = _summary_writer(where, keep_rows) if config.tensorboard else None
 
     def write(self, row: Mapping[str, Value]) -> None:
         """Append one row. A number that is not finite is written as null."""

@@ -63,15 +63,15 @@ def run(
         return draft
     models = load_models(config, inputs)
     data = read_data(config, inputs, models)
-    sampler = LocalSampler(models.policy, models.tokenizer)
+    sampler = LocalSampler(models.policy, models.tokenizer, max_batch=config.sample_batch)
     steps = config.updates * config.epochs * config.minibatches
     policy_stepper = Stepper(models.policy, config.optimiser, steps, "ppo policy")
     value_stepper = Stepper(models.value, config.value_optimiser, steps, "ppo value model")
-    best = Best(models.policy)
+    best = Best(models.policy) if observer or config.keep_best else None
     checkpoints = Checkpointer(
         draft.checkpoint,
         config.checkpoint,
-        {"policy": models.policy, "value": models.value, "best": best.model},
+        {"policy": models.policy, "value": models.value, **({"best": best.model} if best else {})},
         {"policy": policy_stepper, "value": value_stepper},
     )
     saved = checkpoints.restore()
@@ -87,7 +87,7 @@ def run(
         observed = asdict(experience.metrics)
         alarms = observer(update, _without_gold(experience.rollouts), observed) if observer else []
         journal.write(experience.rollouts, alarms)
-        if journal.alarms == 0:
+        if best and journal.alarms == 0:
             best.take(models.policy)
             counts = counts.model_copy(update={"best_update": update})
         beta = counts.beta * config.kl.raise_factor if any(a.action == "raise_beta" for a in alarms) else counts.beta
@@ -111,7 +111,7 @@ def run(
 
     log.close()
     save_model(models.policy, models.tokenizer, draft.path / "model")
-    if config.keep_best or stopped_by is not None:
+    if best and (config.keep_best or stopped_by):
         save_model(best.model, models.tokenizer, draft.path / "best")
     return draft.publish(_summary(log, counts, stopped_by, data))
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from truing.data.formats import read_demonstrations, read_prompts
@@ -14,7 +16,7 @@ from truing.data.lengths import fit_prompts
 from truing.errors import TruingError
 from truing.losses.masked import LossOutput
 from truing.models.load import load_policy, load_scorer, load_tokenizer
-from truing.models.reward import RewardEnsemble, member_directory
+from truing.models.reward import Normalisation, RewardEnsemble, member_directory
 from truing.models.template import require_template
 from truing.records import Demonstration, Prompt, seed_for
 from truing.train.config import PPOConfig
@@ -101,10 +103,23 @@ def load_models(config: PPOConfig, inputs: PPOInputs) -> Models:
     return Models(
         policy=ready_to_train(load_policy(inputs.policy, config.load)),
         reference=load_policy(inputs.policy, config.load).requires_grad_(False),
-        value=ready_to_train(load_scorer(member_directory(inputs.reward, 0), config.load)),
+        value=ready_to_train(_value_model(inputs.reward, reward.normalisation, config)),
         reward=reward,
         tokenizer=tokenizer,
     )
+
+
+def _value_model(folder: Path, normalisation: Normalisation, config: PPOConfig) -> PreTrainedModel:
+    """Reward member 0 with its normalisation folded into its head, so that it starts in the units of the reward."""
+    model = load_scorer(member_directory(folder, 0), config.load)
+    raw = model.get_parameter("score.weight").detach()
+    head = nn.Linear(raw.shape[1], 1, bias=True, device=raw.device, dtype=raw.dtype)
+    mean, std = normalisation.mean[0], normalisation.std[0]
+    with torch.no_grad():
+        head.weight.copy_(raw / std)
+        head.bias.fill_(-mean / std)
+    model.score = head
+    return model
 
 
 def read_data(config: PPOConfig, inputs: PPOInputs, models: Models) -> PPOData:

@@ -32,7 +32,7 @@ from truing.records import Record, seed_for
 from truing.store.files import read_json, write_json
 from truing.train.config import RewardConfig
 from truing.train.examples import PairExample, epoch_plan, longest_allowed, pair_examples, ragged, read_preferences
-from truing.train.log import MetricsLog
+from truing.train.log import TENSORBOARD, MetricsLog
 from truing.train.session import Checkpointer, ready_to_train
 from truing.train.step import Stepper
 
@@ -101,7 +101,8 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
     stepper = Stepper(model, config.optimiser, len(plan), f"reward member {job.member}")
     checkpoints = Checkpointer(job.work / "state", config.checkpoint, {"member": model}, {"member": stepper})
     checkpoints.restore()
-    log = MetricsLog(job.work, config.logging, keep_rows=stepper.steps_done)
+    events = job.folder / TENSORBOARD / f"member-{job.member}"
+    log = MetricsLog(job.work, config.logging, keep_rows=stepper.steps_done, tensorboard=events)
     for step in range(stepper.steps_done, len(plan)):
         metrics = stepper.step(_losses(model, [train[index] for index in plan[step]], config))
         report(step + 1, len(plan), metrics)

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from truing.data.batches import token_budget_batches
 from truing.data.formats import read_demonstrations
 from truing.data.splits import split_by
+from truing.errors import TruingError
 from truing.losses.masked import LossOutput
 from truing.losses.sft import sft
 from truing.models.forward import token_logprobs
@@ -71,11 +72,7 @@ def run(
     model = ready_to_train(load_policy(inputs.model, config.load))
     demonstrations = inputs.read()
     fitted = demonstration_examples(tokenizer, demonstrations, longest_allowed(config.max_tokens, model), config.too_long)
-    openings = [demonstrations[index].messages[0].content for index in fitted.kept]
-    split = split_by(
-        list(zip(openings, fitted.items, strict=True)), lambda row: row[0], config.heldout_fraction, seed_for(config.seed, "sft")
-    )
-    train, heldout = ([example for _, example in part] for part in split)
+    train, heldout = _split([demonstrations[index] for index in fitted.kept], fitted.items, config)
 
     lengths = [len(example.tokens) for example in train]
     plan = [
@@ -110,6 +107,21 @@ def run(
             "rows_truncated": fitted.n_truncated,
         }
     )
+
+
+def _split(
+    demonstrations: Sequence[Demonstration], examples: Sequence[Example], config: SFTConfig
+) -> tuple[list[Example], list[Example]]:
+    """Training and held-out examples; conversations that open with the same question are on one side."""
+    openings = [next(m.content for m in d.messages if m.role != "system") for d in demonstrations]
+    rows = list(zip(openings, examples, strict=True))
+    train, heldout = split_by(rows, lambda row: row[0], config.heldout_fraction, seed_for(config.seed, "sft", "split"))
+    if len(heldout) < 2:
+        raise TruingError(
+            f"sft: heldout_fraction = {config.heldout_fraction:g} of {len(rows)} demonstrations holds out {len(heldout)}; "
+            "at least two are needed. Raise sft.heldout_fraction, or add demonstrations."
+        )
+    return [example for _, example in train], [example for _, example in heldout]
 
 
 def losses(model: PreTrainedModel, examples: Sequence[Example], budget: int) -> Iterator[LossOutput]:

@@ -42,7 +42,7 @@ class Stepper:
         """
         totals: dict[str, Tensor] = {}
         for output in outputs:
-            output.loss.backward()  # type: ignore[no-untyped-call]
+            output.loss.backward()
             self._gather_gradients()
             for name, value in {"loss": output.loss, **output.metrics}.items():
                 totals[name] = totals.get(name, 0) + value.detach()
