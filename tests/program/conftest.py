@@ -8,8 +8,7 @@ TINY = """
 [run]
 seed = 3
 threads = 1
-candidate = "dpo"
-stages = ["sft", "preferences", "reward", "reward_tests", "dpo", "redteam", "evaluate", "findings", "gate", "release"]
+stages = ["sft", "preferences", "reward", "reward_tests", "dpo", "ppo", "redteam", "evaluate", "findings", "gate", "release"]
 [model]
 path = "{model}"
 device = "cpu"

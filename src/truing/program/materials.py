@@ -30,10 +30,12 @@ def demonstrations(bench: Bench, preferences: Path | None) -> list[Demonstration
         return make_demonstrations(data.n_demonstrations, bench.seed("demonstrations"))
     if source == CHOSEN:
         if preferences is None:
-            raise TruingError('data.demonstrations = "chosen" needs data.comparisons, or start_from.preferences')
+            raise TruingError('data.demonstrations = "chosen" needs data.comparisons (--comparisons FILE), or start_from.preferences')
         rows = [_imitating(pair) for pair in read_records(preferences / "train.jsonl", PreferencePair) if pair.chosen.strip()]
     elif source is None:
-        raise TruingError("stage 'sft' needs data.demonstrations: a JSONL or Parquet file (or leave 'sft' out of run.stages)")
+        raise TruingError(
+            "stage 'sft' needs data.demonstrations (--demonstrations FILE): JSONL or Parquet; or leave 'sft' out of run.stages"
+        )
     else:
         rows = read_demonstrations(Path(source))
     return _at_most(rows, data.max_rows, bench.seed("demonstrations"))

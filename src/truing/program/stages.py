@@ -41,8 +41,8 @@ from truing.train.ppo_inputs import PPOInputs
 
 def sft(bench: Bench, preference_set: Path | None = None) -> Artifact:
     """Imitate demonstrations, starting from the base model."""
-    rows = materials.demonstrations(bench, preference_set)
-    inputs = sft_training.SFTInputs(model=bench.base, demonstrations=rows)
+    base = bench.base
+    inputs = sft_training.SFTInputs(model=base, demonstrations=materials.demonstrations(bench, preference_set))
     with bench.stage("sft") as progress:
         config = bench.settle(bench.recipe.sft, "sft")
         return sft_training.run(config, inputs, bench.store, "sft", resume=bench.resume, progress=progress)
