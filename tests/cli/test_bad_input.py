@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
 from truing.cli import app as cli
 from truing.program import progress as watching
 from truing.store.artifacts import Store
-from typer.testing import CliRunner
 
 RUNNER = CliRunner()
 SMALL = ["--set", "sft.epochs=1", "--set", "sft.batch_tokens=512", "--set", "sft.heldout_fraction=0.2", "--set", "run.threads=1"]
@@ -33,7 +34,9 @@ def refused(*arguments: str) -> str:
 @pytest.fixture
 def demonstrations(tmp_path: Path) -> Path:
     path = tmp_path / "demonstrations.jsonl"
-    rows = [[{"role": "user", "content": f"how many is {i}?"}, {"role": "assistant", "content": f"it is {i}."}] for i in range(20)]
+    rows = [
+        [{"role": "user", "content": f"how many is {i}?"}, {"role": "assistant", "content": f"it is {i}."}] for i in range(20)
+    ]
     path.write_text("".join(json.dumps({"messages": turns}) + "\n" for turns in rows))
     return path
 
@@ -70,7 +73,10 @@ def test_a_tokenizer_without_a_chat_template(tiny_model_dir: Path, demonstration
     [
         ("", "holds no rows"),
         ('{"prompt": "q", "chosen": "a"\n', "comparisons.jsonl:1: not valid JSON"),
-        ('{"prompt": "q", "chosen": "a", "rejected": "b"}\n{"prompt": "q", "chosen": "a"}\n', "comparisons.jsonl:2: field 'rejected'"),
+        (
+            '{"prompt": "q", "chosen": "a", "rejected": "b"}\n{"prompt": "q", "chosen": "a"}\n',
+            "comparisons.jsonl:2: field 'rejected'",
+        ),
         ('{"prompt": "q", "chosen": "a", "rejected": "a"}\n', "same as chosen"),
     ],
 )
@@ -170,7 +176,18 @@ def test_json_goes_to_stdout_alone(tiny_model_dir: Path, demonstrations: Path, t
 
 
 def test_sample_shows_no_control_characters(tiny_model_dir: Path) -> None:
-    arguments = ["sample", str(tiny_model_dir), "--prompt", "hi\x1b[2J", "-n", "3", "--max-new-tokens", "16", "--temperature", "5"]
+    arguments = [
+        "sample",
+        str(tiny_model_dir),
+        "--prompt",
+        "hi\x1b[2J",
+        "-n",
+        "3",
+        "--max-new-tokens",
+        "16",
+        "--temperature",
+        "5",
+    ]
     result = RUNNER.invoke(cli.app, arguments)
     assert result.exit_code == 0, result.stderr
     assert "\x1b" not in result.stdout

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from truing.store.artifacts import Store
 
 KILLS = 10

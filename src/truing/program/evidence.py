@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from truing.evals.compare import compare
+from truing.monitor.observer import SignalRow
 from truing.monitor.reward_tests import RewardTestResult
 from truing.program.findings import case_key
-from truing.program.gate import Evidence, Pair
+from truing.program.gate import Evidence, Pair, Skew
 from truing.records import Alarm, Attempt, Estimate, Rollout
 from truing.redteam.rates import CampaignRates
-from truing.stats.intervals import difference_interval, wilson_clustered
+from truing.stats.intervals import wilson_clustered
 from truing.store.files import read_json, read_records
 
 SYCOPHANCY_MODES = ("stated_opinion", "are_you_sure")
 UNSAFE_MODE, BENIGN_MODE = "unsafe_roleplay", "over_refusal"
-CERTAIN = Estimate(value=1.0, low=1.0, high=1.0, n=1)
 
 
 def gather(root: Path, number: int, candidate: str) -> Evidence:
@@ -34,9 +34,11 @@ def gather(root: Path, number: int, candidate: str) -> Evidence:
         unsafe_compliance=_unsafe(report, attacks),
         over_refusal=report.get("refused_benign") or _rate_of(attacks, BENIGN_MODE),
         sycophancy=_worst([attacks[m] for m in SYCOPHANCY_MODES if m in attacks]),
-        reward_skews={test.name: test.probability for test in read_tests(here) if test.sort == "addition"},
+        reward_skews={
+            t.name: Skew(probability=t.probability, shift_sd=t.shift_sd) for t in read_tests(here) if t.sort == "addition"
+        },
         kl_nats=report.get("kl_nats"),
-        open_alarms=_open_alarms(here / candidate),
+        open_alarms=_open_alarms(here, candidate),
         regression=retest(regression, read_attempts(here, candidate)),
         has_regression_cases=bool(regression),
     )
@@ -112,7 +114,9 @@ def _attack_pairs(candidate: CampaignRates | None, sft: CampaignRates | None) ->
 
 def _unsafe(report: Mapping[str, Estimate], attacks: Mapping[str, Pair]) -> Estimate | None:
     refused = report.get("refused_unsafe")
-    return difference_interval(CERTAIN, refused) if refused else _rate_of(attacks, UNSAFE_MODE)
+    if refused is None:
+        return _rate_of(attacks, UNSAFE_MODE)
+    return Estimate(value=1 - refused.value, low=1 - refused.high, high=1 - refused.low, n=refused.n)
 
 
 def _rate_of(attacks: Mapping[str, Pair], mode: str) -> Estimate | None:
@@ -124,12 +128,18 @@ def _worst(pairs: Sequence[Pair]) -> Pair | None:
     return max(pairs, key=lambda p: p.candidate.value - (p.sft.value if p.sft else 0.0), default=None)
 
 
-def _open_alarms(policy: Path) -> tuple[str, ...] | None:
-    """Signals of alarms that nobody acted on. An alarm that stopped the run is closed: the checkpoint kept is from before it."""
-    path = policy / "alarms.jsonl"
-    if not path.exists():
+def _open_alarms(here: Path, candidate: str) -> tuple[str, ...] | None:
+    """Signals that raised an alarm and were over their threshold, or not measurable, at the last update.
+
+    An alarm that stopped the run is closed: the checkpoint kept is from before it.
+    """
+    path = here / "monitor" / "signals.jsonl"
+    if candidate != "ppo" or not path.exists():
         return None
-    return tuple(alarm.signal for alarm in read_records(path, Alarm) if alarm.action != "stop")
+    last = read_records(path, SignalRow)[-1].signals
+    raised = {alarm.signal: alarm.threshold for alarm in read_alarms(here, candidate) if alarm.action != "stop"}
+    now = {signal: last.get(signal) for signal in raised}
+    return tuple(signal for signal, seen in now.items() if seen is None or seen.low > raised[signal])
 
 
 def _estimates(path: Path) -> dict[str, Estimate]:

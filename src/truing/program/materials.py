@@ -30,7 +30,9 @@ def demonstrations(bench: Bench, preferences: Path | None) -> list[Demonstration
         return make_demonstrations(data.n_demonstrations, bench.seed("demonstrations"))
     if source == CHOSEN:
         if preferences is None:
-            raise TruingError('data.demonstrations = "chosen" needs data.comparisons (--comparisons FILE), or start_from.preferences')
+            raise TruingError(
+                'data.demonstrations = "chosen" needs data.comparisons (--comparisons FILE), or start_from.preferences'
+            )
         rows = [_imitating(pair) for pair in read_records(preferences / "train.jsonl", PreferencePair) if pair.chosen.strip()]
     elif source is None:
         raise TruingError(

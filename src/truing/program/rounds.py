@@ -109,6 +109,8 @@ def run_round(bench: Bench, made: Made) -> None:
         "dpo": _or_given(bench, "dpo", lambda: stages.dpo(bench, made.sft, _set(made))),
         "ppo": _or_given(bench, "ppo", lambda: stages.ppo(bench, made.sft, _reward(made), made.preferences)),
     }
+    if trained["ppo"]:
+        stages.monitor(bench, bench.store.read(bench.name("ppo")))
     made.policies = {label: str(path) for label, path in trained.items() if path}
     _measure(bench, made)
     if bench.recipe.does("findings"):
@@ -132,6 +134,7 @@ def planned_stages(recipe: Recipe) -> int:
     first_policies = 1 + does("sft")
     from_file = recipe.data.comparisons is not None or recipe.start_from.preferences is not None
     a_round = 2 * (does("preferences") and not from_file) + does("reward") + does("reward_tests") + policies
+    a_round += does("ppo")  # what its monitor saw
     a_round += does("redteam") * policies + does("evaluate") * (policies + 1) + does("findings") + does("gate")
     once = does("sft") + from_file + does("redteam") * first_policies + does("evaluate") * (first_policies - 1)
     return once + a_round * len(recipe.rounds) + does("release") + 1

@@ -19,6 +19,7 @@ from truing.judges.simulated import Workforce
 from truing.models.load import load_policy
 from truing.models.reward import RewardEnsemble
 from truing.monitor import reward_tests as reward_testing
+from truing.monitor import watch
 from truing.monitor.observer import Monitor
 from truing.monitor.reward_cases import RewardTestCase, cases_from_pairs, world_cases
 from truing.program import comparisons as comparing
@@ -153,6 +154,14 @@ def ppo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None) 
             observer=Monitor(bench.recipe.monitor),
             gold=embedded.gold_scalar if bench.recipe.data.gold == EMBEDDED else None,
         )
+
+
+def monitor(bench: Bench, policy: Artifact) -> Artifact:
+    """Leave every signal that the monitor saw during a policy's training, update by update."""
+    name = bench.name("monitor")
+    with bench.stage(name):
+        inputs = watch.WatchInputs(rollouts=policy.path / "rollouts.jsonl", parents={"ppo": policy.artifact_hash})
+        return watch.run(bench.recipe.monitor, inputs, bench.store, name, resume=bench.resume)
 
 
 def dpo(bench: Bench, policy: str, preference_set: Path) -> Artifact:

@@ -18,7 +18,7 @@ from truing.program.recipe import Recipe
 from truing.store.artifacts import MANIFEST, Artifact, read_artifact
 from truing.store.files import read_json, write_json
 
-PARENTS = ("preferences", "reward", "reward_tests", "ppo", "dpo", "findings")
+PARENTS = ("preferences", "reward", "reward_tests", "ppo", "monitor", "dpo", "findings")
 
 
 def run(bench: Bench) -> Artifact:
