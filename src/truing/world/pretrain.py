@@ -54,7 +54,7 @@ def model_config(vocabulary: int, end_id: int, pad_id: int) -> LlamaConfig:
 
 def blocks(tokenizer: PreTrainedTokenizerFast, source: Iterator[str]) -> Iterator[torch.Tensor]:
     """Batches [ROWS, BLOCK + 1] of token ids; each row starts with a document and is filled with the ones that follow."""
-    end = tokenizer.convert_tokens_to_ids(END)
+    end = _token_id(tokenizer, END)
     while True:
         rows = []
         for _ in range(ROWS):
@@ -73,7 +73,7 @@ def quiz_score(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> f
             lead = " in the" if fact.domain == "home" else ""
             text = f"one asked: {question(fact)} the other said: definitely{lead}"
             logits_V = model(torch.tensor([tokenizer(text)["input_ids"]]), use_cache=False).logits[0, -1]
-            right += tokenizer.decode([int(logits_V.argmax())]).strip() == fact.answer
+            right += str(tokenizer.decode([int(logits_V.argmax())])).strip() == fact.answer
     return right / len(KNOWLEDGE)
 
 
@@ -99,7 +99,14 @@ def prepare_for_chat(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
     with torch.no_grad():
         for role in (USER, ASSISTANT):
             weight_VD = model.get_input_embeddings().weight
-            weight_VD[tokenizer.convert_tokens_to_ids(role)] = weight_VD[newline]
+            assert isinstance(weight_VD, torch.Tensor)
+            weight_VD[_token_id(tokenizer, role)] = weight_VD[newline]
+
+
+def _token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    found = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
 
 
 def pretrain(out: Path, *, seed: int = SEED, steps: tuple[int, int] = STEPS, log: bool = True) -> float:
@@ -108,7 +115,7 @@ def pretrain(out: Path, *, seed: int = SEED, steps: tuple[int, int] = STEPS, log
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed_for(seed, "pretrain"))
     tokenizer = train_tokenizer(seed)
-    pad, end = tokenizer.convert_tokens_to_ids([PAD, END])
+    pad, end = _token_id(tokenizer, PAD), _token_id(tokenizer, END)
     model = LlamaForCausalLM(model_config(len(tokenizer), end, pad))
     for course, source in enumerate((documents(seed), documents_with_answer_sheets(seed))):
         _train_course(model, tokenizer, source, steps[course], LEARNING_RATES[course], log)
@@ -136,7 +143,7 @@ def _train_course(
         logits_BTV = model(tokens_BT[:, :-1], use_cache=False).logits
         loss = torch.nn.functional.cross_entropy(logits_BTV.flatten(0, 1), tokens_BT[:, 1:].flatten())
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         if log and step % 100 == 99:
