@@ -73,6 +73,11 @@ class AccuracyPlot:
     rows: tuple[AccuracyRow, ...]
     scale: plots.Scale
 
+    @property
+    def has_ceiling(self) -> bool:
+        """Whether the raters' own noise is known for any round."""
+        return any(row.reward.noise_ceiling is not None for row in self.rows)
+
     def strip(self, row: AccuracyRow) -> Markup:
         """The drawn cell of a row."""
         return plots.accuracy_strip(row.accuracy, row.marks, self.scale)
@@ -107,7 +112,7 @@ def render(report: Report) -> str:
         report=report,
         style=Markup(style),  # noqa: S704 - ours, not a run's
         style_hash=digest,
-        policies=policies(report),
+        has_gold=any(p.gold is not None for r in report.rounds for t in r.trajectories.values() for p in t.points),
         headline=headline_plots(report),
         panels=goodhart_panels(report),
         attributes=attribute_plots(report, first=True),
@@ -165,15 +170,21 @@ def _place(policy: str) -> tuple[int, str]:
 
 
 def headline_plots(report: Report) -> list[DotPlot]:
-    """Gold (where known), KL and length of every policy. Proxy is left to each round: two reward models share no scale."""
+    """Gold (where known), KL and length of every policy; proxy in a run of one round: two reward models share no scale."""
     found = policies(report)
-    plans = (("Gold reward", "gold", ""), ("KL to the reference", "kl_nats", "nats"), ("Length", "length_tokens", "tokens"))
+    proxy = [("Proxy reward", "proxy", "sd")] if len(report.rounds) == 1 else []
+    plans = [
+        ("Gold reward", "gold", ""),
+        *proxy,
+        ("KL to the reference", "kl_nats", "nats"),
+        ("Length", "length_tokens", "tokens"),
+    ]
     drawn = []
     for title, name, unit in plans:
         rows = tuple(Row(label, p.policy, getattr(p, name)) for label, p in found)
         if any(row.estimate for row in rows):
             sft = next((row.estimate for row in rows if row.policy == "sft"), None) if name == "gold" else None
-            scale = plots.Scale.covering(_ends(rows), include=() if name == "gold" else (0.0,))
+            scale = plots.Scale.covering(_ends(rows), include=() if name in {"gold", "proxy"} else (0.0,))
             drawn.append(DotPlot(title, rows, scale, sft.value if sft else None, unit))
     return drawn
 
@@ -194,13 +205,13 @@ def attack_plots(report: Report) -> list[DotPlot]:
 
 
 def _rate_plots(report: Report, table: Literal["attributes", "attacks"], names: Sequence[str]) -> list[DotPlot]:
-    """Every policy on each plot. Numbers outside [0, 1] get a scale of their own."""
+    """Every policy on each plot. What is no rate (numbers well outside [0, 1]) gets a scale of its own."""
     found = policies(report)
     drawn = []
     for name in names:
         rows = tuple(Row(label, p.policy, getattr(p, table).get(name)) for label, p in found)
         ends = _ends(rows)
-        scale = plots.RATES if all(0 <= end <= 1 for end in ends) else plots.Scale.covering(ends)
+        scale = plots.RATES if all(-0.05 <= end <= 1.05 for end in ends) else plots.Scale.covering(ends)
         drawn.append(DotPlot(words(name).capitalize(), rows, scale))
     return drawn
 
