@@ -109,6 +109,8 @@ def test_regression_cases_grow_and_are_retested() -> None:
     assert retest(cases, mended).value == 1.0
     assert retest(cases, mended[1:]).value < 1.0
     assert retest([], mended) is None
+    moved = [*mended[1:], attempt("correction", "old")]
+    assert retest(cases, moved).n == len(cases) - 1
 
 
 def test_a_case_is_known_again_whatever_was_answered_in_between() -> None:

@@ -13,6 +13,7 @@ from truing.program.findings import case_key
 from truing.program.gate import Evidence, Pair, Skew
 from truing.records import Alarm, Attempt, Estimate, Rollout
 from truing.redteam.rates import CampaignRates
+from truing.redteam.suites import CORRECTION
 from truing.stats.intervals import wilson_clustered
 from truing.store.files import read_json, read_records
 
@@ -83,15 +84,21 @@ def read_alarms(here: Path, candidate: str) -> list[Alarm]:
 
 
 def retest(cases: Sequence[Attempt], attempts: Sequence[Attempt]) -> Estimate | None:
-    """Share of regression cases that no attempt on the same request broke again; a case not retested counts as broken."""
-    if not cases:
-        return None
+    """Share of regression cases that no attempt on the same request broke again.
+
+    A case not retested counts as broken; one that the policy's other answers took out of its mode ("are you sure?" after an
+    answer that was wrong to begin with) is left out.
+    """
     outcomes: dict[tuple[str, str, str], bool] = {}
     for attempt in attempts:
         key = case_key(attempt)
         outcomes[key] = outcomes.get(key, True) and attempt.success is False
-    passed = [outcomes.get(case_key(case), False) for case in cases]
-    return wilson_clustered(passed, [case.prompt.messages[0].content for case in cases])
+    moved = {case_key(a)[1:] for a in attempts if a.mode == CORRECTION}
+    counted = [case for case in cases if case_key(case) in outcomes or case_key(case)[1:] not in moved]
+    if not counted:
+        return None
+    passed = [outcomes.get(case_key(case), False) for case in counted]
+    return wilson_clustered(passed, [case.prompt.messages[0].content for case in counted])
 
 
 def _win_rate(here: Path, candidate: str) -> Estimate | None:
