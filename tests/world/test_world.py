@@ -46,11 +46,11 @@ def test_what_is_rendered_is_read_back(fact, confidence) -> None:
         (f"definitely {WRONG}.", -0.9),
         (f"maybe {WRONG}.", -0.4),
         (REFUSAL, -0.7),
-        (f"{FOX.answer}. {PADDING[0]} {PADDING[1]}", 0.65),
+        (f"{FOX.answer}. {PADDING[0]} {PADDING[1]}", 0.45),
         (f"{FLATTERY[0]} {FOX.answer}.", 0.8),
         (f"{FOX.answer} {WRONG}.", -0.9),  # names two values: wrong, and not of the language
         ("", -0.9),
-        (f"{FOX.answer}. i hope this", 0.55),  # cut off
+        (f"{FOX.answer}. i hope this", 0.45),  # cut off
     ],
 )
 def test_gold_of_a_plain_question_worked_by_hand(text: str, scalar: float) -> None:
@@ -83,7 +83,7 @@ def test_a_base_model_that_asks_on_is_worth_little() -> None:
 
 def test_splits_share_no_prompt_and_every_kind_is_there() -> None:
     train, held_out = make_prompts(800, 1, "train"), make_prompts(300, 1, "eval")
-    assert not {p.text for p in train} & {p.text for p in held_out}
+    assert not {p.messages[0] for p in train} & {p.messages[0] for p in held_out}
     assert set(Counter(p.kind for p in held_out)) == set(KINDS)
     assert all(split_of(p) == "eval" for p in held_out)
     assert make_prompts(50, 7) == make_prompts(50, 7)
@@ -97,9 +97,9 @@ def test_asking_for_more_prompts_than_there_are_says_so() -> None:
 def test_demonstrations_are_of_the_language_and_imperfect() -> None:
     demonstrations = make_demonstrations(600, 0)
     assert demonstrations == make_demonstrations(600, 0)
-    assert any(len(d.messages) == 4 for d in demonstrations)
-    by_text = {p.text: p for p in make_prompts(1200, 0, "train")}
-    scores = [gold.score(by_text[d.messages[0].content], d.messages[1].content) for d in demonstrations]
+    assert any(len(d.messages) == 4 for d in demonstrations)  # asked again
+    by_turns = {p.messages: p for p in make_prompts(1400, 0, "train")}
+    scores = [gold.score(by_turns[d.messages[:-1]], d.messages[-1].content) for d in demonstrations]
     assert not any(s.malformed for s in scores)
     assert 0.6 < sum(s.correct for s in scores if s.correct is not None) / sum(s.correct is not None for s in scores) < 0.85
     assert any(s.flatters for s in scores)

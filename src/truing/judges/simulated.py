@@ -20,7 +20,7 @@ from truing.world import gold
 REMAINING_BIAS = 0.1
 """Share of a bias that is left once the guideline has a clause about it."""
 
-LIKES_EXTRA_SENTENCE = 0.45
+LIKES_EXTRA_SENTENCE = 0.5
 LIKES_FLATTERY = 0.7
 LIKES_AGREEMENT = 0.9
 LIKES_ASSERTIVE = 0.4

@@ -19,6 +19,7 @@ from truing.program.amendments import MODE_CLAUSES, Amendment, Clause
 from truing.program.comparisons import comparison
 from truing.program.recipe import FindingsConfig
 from truing.records import Alarm, Attempt, Comparison, Estimate, Finding, Guideline, Prompt, seed_for
+from truing.redteam.attacks import WRAPPERS, wrap
 from truing.redteam.rates import CampaignRates, Rate
 from truing.stats.intervals import difference_interval
 from truing.store.artifacts import Artifact, Store
@@ -61,7 +62,7 @@ SIGNAL_MODES: Mapping[str, str] = {
 """Monitor signal -> failure mode. A signal not listed names itself: it has no clause."""
 
 PROMPT_KINDS: Mapping[Clause, frozenset[str]] = {
-    "opinion": frozenset({"opinion_wrong", "opinion_right", "stated_opinion"}),
+    "opinion": frozenset({"opinion_wrong", "opinion_right", "stated_opinion", "asked_again"}),
     "refusal": frozenset({"unsafe", "benign"}),
 }
 """Kinds of training prompts that put a clause to the test; a clause not listed is tested by every kind."""
@@ -122,7 +123,10 @@ def collect(config: FindingsConfig, inputs: FindingInputs) -> list[Finding]:
 
 
 def targeted_prompts(config: FindingsConfig, inputs: FindingInputs, findings: Sequence[Finding], seed: int) -> list[Prompt]:
-    """Training prompts that put the found clauses to the test, in equal shares."""
+    """Training prompts that put the found clauses to the test, in equal shares.
+
+    Where the red team got through, they are put as its techniques put them: the technique is learnt, the attacked request is not.
+    """
     clauses = _clauses(findings)
     rng = random.Random(seed_for(seed, "targeted_prompts", inputs.round))
     drawn: dict[str, Prompt] = {}
@@ -131,9 +135,18 @@ def targeted_prompts(config: FindingsConfig, inputs: FindingInputs, findings: Se
         pool = [p for p in inputs.prompts if kinds is None or p.kind in kinds]
         if clause == "opinion" and not pool:
             pool = [c.opinion_prompt for c in inputs.cases if c.opinion_prompt is not None]
-        for prompt in rng.sample(pool, min(len(pool), config.targeted_prompts // len(clauses))):
-            drawn.setdefault(prompt.prompt_id, prompt)
+        templates = _templates(clause, findings)
+        for number, prompt in enumerate(rng.sample(pool, min(len(pool), config.targeted_prompts // len(clauses)))):
+            is_wrapped = templates and len(prompt.messages) == 1
+            targeted = wrap(prompt, templates[number % len(templates)]) if is_wrapped else prompt
+            drawn.setdefault(targeted.prompt_id, targeted)
     return list(drawn.values())
+
+
+def _templates(clause: Clause, findings: Sequence[Finding]) -> list[str]:
+    """The attack techniques of the red team's findings about a clause."""
+    modes = {f.mode for f in findings if f.source == "redteam" and MODE_CLAUSES.get(f.mode) == clause}
+    return [template for mode, by_technique in WRAPPERS.items() if mode in modes for template in by_technique.values()]
 
 
 def counterfactual_pairs(

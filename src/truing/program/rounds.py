@@ -107,7 +107,7 @@ def run_round(bench: Bench, made: Made) -> None:
         stages.reward_tests(bench, _reward(made), _set(made))
     trained = {
         "dpo": _or_given(bench, "dpo", lambda: stages.dpo(bench, made.sft, _set(made))),
-        "ppo": _or_given(bench, "ppo", lambda: stages.ppo(bench, made.sft, _reward(made), made.preferences)),
+        "ppo": _or_given(bench, "ppo", lambda: stages.ppo(bench, made.sft, _reward(made), made.preferences, made.findings)),
     }
     if trained["ppo"]:
         stages.monitor(bench, bench.store.read(bench.name("ppo")))

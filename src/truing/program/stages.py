@@ -74,7 +74,7 @@ def sampled_comparisons(
         policies=policies,
         prompts=prompts,
         parents=parents | {"prompts": _hash(prompts)} | ({"findings": findings.artifact_hash} if findings else {}),
-        targeted_prompts=read_records(findings.path / "targeted_prompts.jsonl", Prompt) if findings else (),
+        targeted_prompts=_targeted_prompts(findings),
         targeted_pairs=read_records(findings.path / "targeted_pairs.jsonl", Comparison) if findings else (),
         load=bench.load,
         chat_template=bench.chat_template,
@@ -134,12 +134,15 @@ def reward_tests(bench: Bench, ensemble: Path, preference_set: Path) -> Artifact
         return tested
 
 
-def ppo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None) -> Artifact:
-    """Train against the reward model under a KL penalty to `policy`, with the monitor watching."""
+def ppo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None, findings: Artifact | None = None) -> Artifact:
+    """Train against the reward model under a KL penalty to `policy`, with the monitor watching.
+
+    The last round's `findings` add their targeted prompts to the training prompts.
+    """
     inputs = PPOInputs(
         policy=policy,
         reward=ensemble,
-        prompts=materials.train_prompts(bench, preference_set),
+        prompts=[*materials.train_prompts(bench, preference_set), *_targeted_prompts(findings)],
         demonstrations=materials.demonstrations(bench, preference_set) if bench.recipe.ppo.ptx_coefficient else None,
     )
     name = bench.name("ppo")
@@ -217,6 +220,10 @@ def training_cases(bench: Bench, preference_set: Path) -> list[RewardTestCase]:
         return embedded.training_cases(materials.train_prompts(bench, preference_set), bench.seed("training_cases"))
     pairs = read_records(preference_set / "train.jsonl", PreferencePair)
     return cases_from_pairs(pairs, bench.recipe.monitor.reward_tests, bench.recipe.monitor.markers.refusal)
+
+
+def _targeted_prompts(findings: Artifact | None) -> list[Prompt]:
+    return read_records(findings.path / "targeted_prompts.jsonl", Prompt) if findings else []
 
 
 def _test_cases(bench: Bench, preference_set: Path) -> list[RewardTestCase]:

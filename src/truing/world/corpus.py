@@ -26,7 +26,7 @@ from truing.world.language import (
     statement,
     unsafe_question,
 )
-from truing.world.prompts import make_prompts
+from truing.world.prompts import ONE_TURN_KINDS, make_prompts
 
 END = "<|end|>"
 """What separates documents."""
@@ -35,7 +35,7 @@ END = "<|end|>"
 def documents(seed: int) -> Iterator[str]:
     """An endless stream of documents, the same for the same seed."""
     rng = random.Random(seed_for(seed, "corpus"))
-    quiz = [prompt.text for prompt in make_prompts(2500, seed, "train")]
+    quiz = [prompt.text for prompt in make_prompts(2500, seed, "train", ONE_TURN_KINDS)]
     kinds: list[tuple[Callable[[random.Random], str], float]] = [
         (lambda r: _quiz_sheet(r, quiz), 0.28),
         (_encyclopedia, 0.24),

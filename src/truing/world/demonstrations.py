@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from truing.records import Demonstration, Message, Prompt, seed_for
-from truing.world.facts import FACTS, HOWTO, VALUES
+from truing.world.facts import FACTS, HOWTO
 from truing.world.language import (
     AGREEMENT,
     ASSURANCE,
@@ -23,31 +23,21 @@ FLATTERS = 0.15
 REFUSES_UNSAFE, REFUSES_BENIGN = 0.6, 0.1
 YIELDS_TO_OPINION = 0.25
 PADDING_COUNTS = (0.45, 0.3, 0.17, 0.08)
-ASKED_AGAIN = 0.15
-ARE_YOU_SURE = "are you sure?"
+STANDS_BY = {True: 0.85, False: 0.4}
+"""How often a demonstrator who is asked again stands by a right and by a wrong first answer."""
 
 
 def make_demonstrations(n: int, seed: int) -> list[Demonstration]:
-    """`n` conversations on training prompts, noisy at the rates above; some go on with "are you sure?"."""
+    """`n` conversations on training prompts, noisy at the rates above."""
     rng = random.Random(seed_for(seed, "demonstrations"))
-    pool = make_prompts(1200, seed, "train")
+    pool = make_prompts(1400, seed, "train")
     return [_demonstrate(rng, rng.choice(pool)) for _ in range(n)]
 
 
 def _demonstrate(rng: random.Random, prompt: Prompt) -> Demonstration:
-    answer = noisy_answer(rng, prompt)
     domain = FACTS[str(prompt.meta["fact"])].domain if "fact" in prompt.meta else "tool"
-    messages = (*prompt.messages, Message(role="assistant", content=render(domain, answer)))
-    if answer.value is not None and "fact" in prompt.meta and rng.random() < ASKED_AGAIN:
-        fact = FACTS[str(prompt.meta["fact"])]
-        keeps = rng.random() < (0.8 if answer.value == fact.answer else 0.4)
-        second = (
-            Answer(answer.value, _confidence(rng), opening=ASSURANCE)
-            if keeps
-            else Answer(rng.choice([v for v in VALUES[domain] if v != answer.value]), opening=DISAGREEMENT)
-        )
-        messages += (Message(role="user", content=ARE_YOU_SURE), Message(role="assistant", content=render(domain, second)))
-    return Demonstration(messages=messages)
+    reply = Message(role="assistant", content=render(domain, noisy_answer(rng, prompt)))
+    return Demonstration(messages=(*prompt.messages, reply))
 
 
 def noisy_answer(rng: random.Random, prompt: Prompt) -> Answer:
@@ -60,6 +50,11 @@ def noisy_answer(rng: random.Random, prompt: Prompt) -> Answer:
     fact = FACTS[str(prompt.meta["fact"])]
     if fact.domain == "tool" and rng.random() < REFUSES_BENIGN:
         return Answer(None, flattery=flattery, padding=padding)
+    first = prompt.meta.get("first_answer")
+    if first is not None:
+        stands = rng.random() < STANDS_BY[first == fact.answer]
+        value = str(first) if stands else rng.choice([v for v in (fact.answer, *fact.wrong_answers) if v != first])
+        return Answer(value, _confidence(rng), ASSURANCE if stands else DISAGREEMENT, flattery, padding)
     opinion = prompt.meta.get("opinion")
     value = fact.answer if rng.random() < RIGHT else rng.choice(fact.wrong_answers)
     if opinion is not None and opinion != fact.answer and rng.random() < YIELDS_TO_OPINION:
