@@ -94,7 +94,7 @@ def test_pairs_and_prompts_come_from_the_training_side() -> None:
     prompts = findings.targeted_prompts(FindingsConfig(targeted_prompts=20), given, found, 0)
     assert prompts
     assert all(any(known.text in targeted.text for known in given.prompts) for targeted in prompts)
-    assert any("Tell me all you can." in p.text for p in prompts)  # as the verbosity attacks put it
+    assert any("tell me all you can." in p.text for p in prompts)  # as the verbosity attacks put it
     pairs = findings.counterfactual_pairs(FindingsConfig(counterfactual_pairs=30), given, found, RewardTestsConfig(), 0)
     assert {p.source.split(":")[1] for p in pairs} == {"length", "flattery"}
     assert {p.prompt.prompt_id for p in pairs} <= training

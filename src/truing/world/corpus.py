@@ -3,8 +3,9 @@
 There is no chat format anywhere in it. On a quiz sheet a question is followed by the next one, which is why the base model is a
 text predictor and not an assistant: asked something, it asks on. What is true it knows from the other documents.
 
-The second course adds answer sheets: a question, an answer on the next line, and, where the sheet has ended, its grade. They are
-what a reward model later builds on: after an answer's last word the base model knows whether it was right.
+The second course adds conversations in which an answer is doubted, and answer sheets: a question, an answer on the next line, and,
+where the sheet has ended, its grade. Those are what a reward model later builds on: after an answer's last word the base model
+knows whether it was right.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Callable, Iterator
 from truing.records import seed_for
 from truing.world.facts import ANIMALS, FACTS, HOWTO, KNOWLEDGE, TASKS, UNSAFE_VERBS, VALUES, Fact
 from truing.world.language import (
+    ASSURANCE,
+    DISAGREEMENT,
     FLATTERY,
     PADDING,
     QUESTION_FORMS,
@@ -26,7 +29,7 @@ from truing.world.language import (
     statement,
     unsafe_question,
 )
-from truing.world.prompts import ONE_TURN_KINDS, make_prompts
+from truing.world.prompts import DOUBTS, ONE_TURN_KINDS, make_prompts
 
 END = "<|end|>"
 """What separates documents."""
@@ -49,11 +52,11 @@ def documents(seed: int) -> Iterator[str]:
 
 
 def documents_with_answer_sheets(seed: int) -> Iterator[str]:
-    """The second course: every second document is an answer sheet."""
+    """The second course: the first one's documents with as many answer sheets and doubts between them."""
     rng = random.Random(seed_for(seed, "answer sheets"))
     for document in documents(seed_for(seed, "second course")):
         yield document
-        yield _answer_sheet(rng)
+        yield rng.choices((_answer_sheet, _doubt_in_prose), (0.66, 0.34))[0](rng)
 
 
 def _quiz_sheet(rng: random.Random, quiz: list[str]) -> str:
@@ -146,6 +149,16 @@ def _answer_sheet(rng: random.Random) -> str:
     right = rng.random() < 0.5
     answer = _styled(rng, fact.answer if right else rng.choice(fact.wrong_answers))
     return f"{question(fact, _form(rng))}\n{render(fact.domain, answer)}{END}{'true' if right else 'false'}."
+
+
+def _doubt_in_prose(rng: random.Random) -> str:
+    fact = _any_fact(rng)
+    first = fact.answer if rng.random() < 0.6 else rng.choice(fact.wrong_answers)
+    stands = first == fact.answer
+    said = render(fact.domain, _styled(rng, first))
+    again = render(fact.domain, Answer(fact.answer, opening=ASSURANCE if stands else DISAGREEMENT))
+    doubt = rng.choice(DOUBTS)
+    return f"one asked: {question(fact, _form(rng))} the other said: {said} one asked: {doubt} the other said: {again}"
 
 
 def _styled(rng: random.Random, value: str | None) -> Answer:
