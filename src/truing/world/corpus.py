@@ -3,9 +3,9 @@
 There is no chat format anywhere in it. On a quiz sheet a question is followed by the next one, which is why the base model is a
 text predictor and not an assistant: asked something, it asks on. What is true it knows from the other documents.
 
-The second course adds conversations in which an answer is doubted, and answer sheets: a question, an answer on the next line, and,
-where the sheet has ended, its grade. Those are what a reward model later builds on: after an answer's last word the base model
-knows whether it was right.
+The second course adds conversations in which an answer is doubted, and answer sheets: a question, an answer on the next line,
+and, where the sheet has ended, its grade. Those are what a reward model later builds on: after the last word of an answer the
+base model knows whether it was right.
 """
 
 from __future__ import annotations
