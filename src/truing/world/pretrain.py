@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -52,9 +53,14 @@ def model_config(vocabulary: int, end_id: int, pad_id: int) -> LlamaConfig:
     )
 
 
+def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    """The id of a special token."""
+    return cast("int", tokenizer.convert_tokens_to_ids(token))
+
+
 def blocks(tokenizer: PreTrainedTokenizerFast, source: Iterator[str]) -> Iterator[torch.Tensor]:
     """Batches [ROWS, BLOCK + 1] of token ids; each row starts with a document and is filled with the ones that follow."""
-    end = _token_id(tokenizer, END)
+    end = token_id(tokenizer, END)
     while True:
         rows = []
         for _ in range(ROWS):
@@ -98,15 +104,8 @@ def prepare_for_chat(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
     newline = tokenizer("\n")["input_ids"][-1]
     with torch.no_grad():
         for role in (USER, ASSISTANT):
-            weight_VD = model.get_input_embeddings().weight
-            assert isinstance(weight_VD, torch.Tensor)
-            weight_VD[_token_id(tokenizer, role)] = weight_VD[newline]
-
-
-def _token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
-    found = tokenizer.convert_tokens_to_ids(token)
-    assert isinstance(found, int)
-    return found
+            weight_VD = cast("torch.Tensor", model.get_input_embeddings().weight)
+            weight_VD[token_id(tokenizer, role)] = weight_VD[newline]
 
 
 def pretrain(out: Path, *, seed: int = SEED, steps: tuple[int, int] = STEPS, log: bool = True) -> float:
@@ -115,7 +114,7 @@ def pretrain(out: Path, *, seed: int = SEED, steps: tuple[int, int] = STEPS, log
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed_for(seed, "pretrain"))
     tokenizer = train_tokenizer(seed)
-    pad, end = _token_id(tokenizer, PAD), _token_id(tokenizer, END)
+    pad, end = token_id(tokenizer, PAD), token_id(tokenizer, END)
     model = LlamaForCausalLM(model_config(len(tokenizer), end, pad))
     for course, source in enumerate((documents(seed), documents_with_answer_sheets(seed))):
         _train_course(model, tokenizer, source, steps[course], LEARNING_RATES[course], log)
