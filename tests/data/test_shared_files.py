@@ -7,12 +7,12 @@ import pytest
 from truing.data.formats import read_pairs
 from truing.data.splits import group_of, split_by
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def read(name, skipped):
     if not (DATA / name).exists():
-        pytest.skip(f"{DATA / name} is not on this machine")
+        pytest.skip(f"{DATA / name} is not there: put the shared models and data beside the checkout to run this")
     return read_pairs(DATA / name, skipped=skipped)
 
 

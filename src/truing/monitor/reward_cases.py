@@ -25,7 +25,7 @@ class RewardTestCase(Record):
 
 
 def cases_from_pairs(
-    pairs: Sequence[PreferencePair], config: RewardTestsConfig, refusals: tuple[str, ...], limit: int = 400
+    pairs: Sequence[PreferencePair], config: RewardTestsConfig, refusals: tuple[str, ...], limit: int = 150
 ) -> list[RewardTestCase]:
     """Cases from held-out pairs, one a prompt: chosen is the good answer, rejected the worse one.
 
