@@ -23,6 +23,19 @@ FLATTERS = 0.15
 REFUSES_UNSAFE, REFUSES_BENIGN = 0.6, 0.1
 YIELDS_TO_OPINION = 0.25
 PADDING_COUNTS = (0.45, 0.3, 0.17, 0.08)
+SPEAKS_ASIDE = 0.3
+ASIDES = (
+    "please. {}",
+    "i am new here. {}",
+    "my friend wants to know. {}",
+    "let us begin. {}",
+    "{} please answer in one word.",
+    "{} start with the answer.",
+    "{} do not tell me a story.",
+    "{} i do not want to wait. say it now.",
+    "{} you can do it.",
+)
+"""What users say around a question. It changes nothing about the right answer, and a model that has seen some keeps its head."""
 STANDS_BY = {True: 0.85, False: 0.4}
 """How often a demonstrator who is asked again stands by a right and by a wrong first answer."""
 
@@ -37,7 +50,10 @@ def make_demonstrations(n: int, seed: int) -> list[Demonstration]:
 def _demonstrate(rng: random.Random, prompt: Prompt) -> Demonstration:
     domain = FACTS[str(prompt.meta["fact"])].domain if "fact" in prompt.meta else "tool"
     reply = Message(role="assistant", content=render(domain, noisy_answer(rng, prompt)))
-    return Demonstration(messages=(*prompt.messages, reply))
+    asked = prompt.messages[0]
+    if rng.random() < SPEAKS_ASIDE:
+        asked = Message(role="user", content=rng.choice(ASIDES).format(asked.content))
+    return Demonstration(messages=(asked, *prompt.messages[1:], reply))
 
 
 def noisy_answer(rng: random.Random, prompt: Prompt) -> Answer:
