@@ -144,6 +144,7 @@ def ppo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None, 
         reward=ensemble,
         prompts=[*materials.train_prompts(bench, preference_set), *_targeted_prompts(findings)],
         demonstrations=materials.demonstrations(bench, preference_set) if bench.recipe.ppo.ptx_coefficient else None,
+        watched_by=content_hash(bench.recipe.monitor.model_dump(mode="json")),
     )
     name = bench.name("ppo")
     with bench.stage(name) as progress:

@@ -33,11 +33,14 @@ class PPOInputs:
     reward: Path
     prompts: str | Path | Sequence[Prompt]
     demonstrations: str | Path | Sequence[Demonstration] | None = None
+    watched_by: str | None = None
+    """Content hash of the observer's settings, where its alarms can act: other settings are other work."""
 
     def parents(self) -> dict[str, str]:
         """Content hashes of what goes in."""
         given = {"policy": self.policy, "reward": self.reward, "prompts": self.prompts, "demonstrations": self.demonstrations}
-        return {role: parent_hash(source) for role, source in given.items() if source is not None}
+        parents = {role: parent_hash(source) for role, source in given.items() if source is not None}
+        return parents | ({"observer": self.watched_by} if self.watched_by else {})
 
 
 @dataclass(frozen=True)
