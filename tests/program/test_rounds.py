@@ -117,3 +117,25 @@ def test_people_judge_what_was_sampled(tiny_recipe: Path, tmp_path: Path) -> Non
     artifact, root = lineage.find(str(out / "round-1" / "preferences"))
     assert "by 3 raters, 0 of them simulated" in lineage.render(lineage.trace(artifact, [root]))
     assert artifact.manifest.notes == ()
+
+
+def test_what_passes_the_gate_is_released_with_a_card(tiny_recipe: Path, tmp_path: Path) -> None:
+    stages = ["sft", "preferences", "dpo", "evaluate", "redteam", "gate", "release"]
+    easy = [
+        'gate.checks=["kl_budget"]',
+        "gate.max_kl_nats=1e6",
+        "rounds=[{}]",
+        'run.candidate="dpo"',
+        f"run.stages={json.dumps(stages)}",
+    ]
+    result = run(Recipe.load(tiny_recipe, easy), tmp_path / "run")
+    assert result.decision == "release"
+    release = Store(tmp_path / "run").read("release")
+    assert release.manifest.notes == ("raters simulated: no person judged these pairs",)
+    assert (release.path / "model" / "model.safetensors").exists()
+    card = (release.path / "MODEL_CARD.md").read_text()
+    assert "**The raters were simulated.**" in card
+    assert "guideline version 1, sha256" in card
+    assert "| kl_nats | 0.00 [0.00, 0.00] |" in card
+    assert "kl_budget: KL to the reference" in card
+    assert "dpo round-1/dpo" in card

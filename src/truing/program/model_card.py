@@ -9,6 +9,7 @@ from truing.program import lineage
 from truing.program.evidence import find_campaign
 from truing.program.gate import GateDecision
 from truing.program.numbers import evaluated, short
+from truing.program.preferences import SIMULATED_NOTE
 from truing.records import Estimate
 from truing.store.artifacts import MANIFEST, read_artifact
 from truing.store.files import read_json
@@ -59,7 +60,7 @@ def _training(here: Path) -> list[str]:
     if summary["simulated"]:
         lines.append("- **The raters were simulated.** No person judged these pairs.")
     notes = [note for stage in ("preferences", "findings") for note in _notes(here / stage)]
-    return [*lines, *[f"- {note}" for note in dict.fromkeys(notes)]]
+    return [*lines, *[f"- {note}" for note in dict.fromkeys(notes) if note != SIMULATED_NOTE]]
 
 
 def _notes(folder: Path) -> Sequence[str]:

@@ -29,4 +29,5 @@ def short(estimate: Estimate | None, digits: int = 2) -> str:
     """`0.52 [0.47, 0.57]`, or a dash where nothing was measured."""
     if estimate is None:
         return "-"
-    return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+    value, low, high = (f"{round(v, digits) + 0.0:.{digits}f}" for v in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"  # + 0.0 turns a negative zero into zero

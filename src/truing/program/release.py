@@ -37,4 +37,5 @@ def run(bench: Bench, reference: str) -> Artifact:
         )
         write_text(draft.path / "MODEL_CARD.md", card)
         write_json(draft.path / "release.json", {"round": bench.number, "candidate": candidate, **parents})
-        return draft.publish({"round": bench.number, "candidate": candidate})
+        judged = bench.store.read(bench.name("preferences")).manifest.notes if bench.has(bench.name("preferences")) else ()
+        return draft.publish({"round": bench.number, "candidate": candidate}, judged)
