@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -16,9 +17,13 @@ def compare(first: str, second: str, number: int = 0) -> Comparison:
     return Comparison(comparison_id=f"c{number}", prompt=plain_prompt(FOX), first=first, second=second)
 
 
+UNBIASED = SimulatedRater(
+    "simulated-x", sharpness=3.0, lapse=0.0, position=0.0, length=0.0, flattery=0.0, agreement=0.0, assertiveness=0.0
+)
+
+
 def rater(**biases: float) -> SimulatedRater:
-    settings = {"length": 0.0, "flattery": 0.0, "agreement": 0.0, "assertiveness": 0.0, "lapse": 0.0, "position": 0.0}
-    return SimulatedRater("simulated-x", 3.0, **{k: biases.get(k, v) for k, v in settings.items()})  # type: ignore[arg-type]
+    return replace(UNBIASED, **biases)
 
 
 def test_a_rater_with_a_length_bias_likes_padding_until_the_guideline_speaks_of_it() -> None:

@@ -86,7 +86,10 @@ def test_cases_from_pairs_are_one_a_prompt_and_leave_ties_out() -> None:
 
 def test_markdown_tests_are_asked_for() -> None:
     cases = [RewardTestCase(prompt=Prompt.from_text(f"q{i}"), good=f"One {i}. Two.") for i in range(4)]
-    flat = lambda answers: np.zeros((1, len(answers)))  # noqa: E731
+
+    def flat(answers):
+        return np.zeros((1, len(answers)))
+
     assert {r.name for r in run_tests(cases, flat, CONFIG.with_changes(markdown=True))} - {
         r.name for r in run_tests(cases, flat, CONFIG)
     } == {"bold", "bullets"}

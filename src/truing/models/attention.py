@@ -126,6 +126,7 @@ class _FromSlots(torch.autograd.Function):
 
 def _ragged_attention(module: torch.nn.Module, qkv: Sequence[Tensor], layout: RaggedLayout, kwargs: dict[str, Any]) -> Tensor:
     """Causal attention within each sequence. `qkv` are [1, H, T, E]; returns [1, T, H, E]."""
+    # torch leaves Function.apply without types, here and below
     flat = [x[0] if layout.is_identity else _ToSlots.apply(x[0], layout) for x in qkv]  # type: ignore[no-untyped-call]
     pieces = []
     for offset, rows, columns in layout.rectangles:

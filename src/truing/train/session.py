@@ -34,6 +34,7 @@ def ready_to_train(model: PreTrainedModel) -> PreTrainedModel:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
         if hasattr(module, "attention_dropout"):
+            # a plain number on transformers' attention modules; nn.Module types every attribute as a tensor or a module
             module.attention_dropout = 0.0  # type: ignore[assignment]
     return model
 

@@ -69,6 +69,7 @@ def about(value: float, half: float, n: int = 120, *, is_rate: bool = False) -> 
     return Estimate(value=value, low=max(0.0, low) if is_rate else low, high=min(1.0, high) if is_rate else high, n=n)
 
 
+# `files` and `more` hold whatever a test wants published, so their types are known to the test alone: hence the two ignores.
 def publish_files(
     store: Store, stage: str, name: str, parents: dict[str, str], files: dict[str, object], **more: object
 ) -> Artifact:
