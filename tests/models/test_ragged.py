@@ -10,7 +10,7 @@ from truing.errors import TruingError
 from truing.models.config import LoadSettings
 from truing.models.forward import hidden_states, last_token_scores, token_logprobs, token_values
 from truing.models.load import load_policy, load_scorer
-from truing.models.ragged import RaggedBatch
+from truing.models.ragged import RaggedBatch, shared_length
 
 SEQUENCES = st.lists(st.lists(st.integers(5, 250), min_size=2, max_size=40), min_size=1, max_size=7)
 
@@ -23,10 +23,6 @@ def policy(tiny_model_dir):
 @pytest.fixture(scope="module")
 def scorer(tiny_model_dir):
     return load_scorer(tiny_model_dir, seed=1)
-
-
-def after_first(batch):
-    return batch.position_ids_T > 0
 
 
 def test_positions_starts_and_ends():
@@ -46,8 +42,8 @@ def test_an_empty_sequence_is_refused():
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=40))
 def test_layout_is_a_bijection_on_tokens_and_wastes_at_most_a_quarter(lengths):
     layout = RaggedBatch.from_sequences([[1] * n for n in lengths]).layout
-    slots = layout.token_of_slot_S
-    assert slots[layout.slot_of_token_T].tolist() == list(range(sum(lengths)))
+    slots = layout.token_of_query_S
+    assert slots[layout.query_of_token_T].tolist() == list(range(sum(lengths)))
     assert len(slots) <= sum(lengths) / 0.75 + 1
 
 
@@ -58,9 +54,9 @@ def test_packed_equals_separate_for_logprobs_values_and_scores(policy, scorer, s
     singles = [RaggedBatch.from_sequences([s]) for s in sequences]
     with torch.no_grad():
         for model, read in (
-            (policy, lambda m, b: token_logprobs(m, b, after_first(b), temperature=0.7).logprobs_N),
-            (policy, lambda m, b: token_logprobs(m, b, after_first(b), entropy=True).entropy_N),
-            (scorer, lambda m, b: token_values(m, b, after_first(b))),
+            (policy, lambda m, b: token_logprobs(m, b, b.every_position(), temperature=0.7).logprobs_N),
+            (policy, lambda m, b: token_logprobs(m, b, b.every_position(), entropy=True).entropy_N),
+            (scorer, lambda m, b: token_values(m, b, b.every_position())),
             (scorer, last_token_scores),
         ):
             torch.testing.assert_close(read(model, batch), torch.cat([read(model, b) for b in singles]), rtol=0, atol=1e-5)
@@ -72,7 +68,7 @@ def test_packed_equals_separate_for_gradients(policy, sequences):
     def gradients(batches):
         model = copy.deepcopy(policy)
         for batch in batches:
-            (-token_logprobs(model, batch, after_first(batch)).logprobs_N.sum()).backward()
+            (-token_logprobs(model, batch, batch.every_position()).logprobs_N.sum()).backward()
         return {name: p.grad for name, p in model.named_parameters()}
 
     packed = gradients([RaggedBatch.from_sequences(sequences)])
@@ -100,7 +96,7 @@ def test_the_forward_pass_is_that_of_transformers_own_attention(policy, tiny_mod
         expected = torch.log_softmax(plain(torch.tensor([tokens])).logits[0, :-1] / 0.5, -1)
         expected = expected.gather(1, torch.tensor(tokens[1:])[:, None])[:, 0]
         batch = RaggedBatch.from_sequences([tokens])
-        got = token_logprobs(policy, batch, after_first(batch), temperature=0.5).logprobs_N
+        got = token_logprobs(policy, batch, batch.every_position(), temperature=0.5).logprobs_N
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
 
 
@@ -169,7 +165,7 @@ def test_gradient_checkpointing_gives_the_same_gradient(tiny_model_dir):
     def gradient(checkpointing):
         model = load_policy(tiny_model_dir, LoadSettings(gradient_checkpointing=checkpointing)).train()
         batch = RaggedBatch.from_sequences([[5, 9, 9, 30], [6, 7]])
-        token_logprobs(model, batch, after_first(batch)).logprobs_N.sum().backward()
+        token_logprobs(model, batch, batch.every_position()).logprobs_N.sum().backward()
         return model.get_input_embeddings().weight.grad
 
     torch.testing.assert_close(gradient(True), gradient(False), rtol=0, atol=1e-6)
@@ -181,5 +177,61 @@ def test_a_random_model_has_the_entropy_of_its_vocabulary():
     model.set_attn_implementation("truing")
     batch = RaggedBatch.from_sequences([[5, 9, 9, 30], [6, 7]])
     with torch.no_grad():
-        scores = token_logprobs(model, batch, after_first(batch), entropy=True)
+        scores = token_logprobs(model, batch, batch.every_position(), entropy=True)
     assert scores.entropy_N.mean().item() == pytest.approx(torch.log(torch.tensor(float(len(tokenizer)))).item(), abs=1e-3)
+
+
+ROWS_OF_TOKENS = st.lists(st.integers(5, 250), min_size=2, max_size=20)
+GROUPED = st.lists(
+    st.tuples(ROWS_OF_TOKENS, st.lists(st.one_of(ROWS_OF_TOKENS, st.just([])), min_size=1, max_size=4)), min_size=1, max_size=4
+)
+
+
+def laid_out(tree):
+    """Sequences and their group numbers, interleaved so that groups are not neighbours."""
+    rows = [(group, [*prompt, *rest]) for group, (prompt, branches) in enumerate(tree) for rest in branches]
+    rows.sort(key=lambda row: (len(row[1]) % 3, row[0]))
+    return [sequence for _, sequence in rows], [group for group, _ in rows]
+
+
+@settings(max_examples=25, deadline=None)
+@given(GROUPED)
+def test_a_shared_beginning_changes_no_logprob_value_or_score(policy, scorer, tree):
+    sequences, groups = laid_out(tree)
+    shared, apart = RaggedBatch.from_sequences(sequences, groups=groups), RaggedBatch.from_sequences(sequences)
+    assert shared.n_tokens <= apart.n_tokens
+    with torch.no_grad():
+        for model, read in (
+            (policy, lambda m, b: token_logprobs(m, b, b.every_position(), temperature=0.7).logprobs_N),
+            (scorer, lambda m, b: token_values(m, b, b.every_position())),
+            (scorer, last_token_scores),
+        ):
+            torch.testing.assert_close(read(model, shared), read(model, apart), rtol=0, atol=1e-5)
+
+
+@settings(max_examples=15, deadline=None)
+@given(GROUPED)
+def test_a_shared_beginning_changes_no_gradient(policy, tree):
+    sequences, groups = laid_out(tree)
+
+    def gradients(batch):
+        model = copy.deepcopy(policy)
+        logprobs_N = token_logprobs(model, batch, batch.every_position()).logprobs_N
+        (logprobs_N * torch.linspace(-1, 1, len(logprobs_N))).sum().backward()
+        return {name: p.grad for name, p in model.named_parameters()}
+
+    apart = gradients(RaggedBatch.from_sequences(sequences))
+    for name, grad in gradients(RaggedBatch.from_sequences(sequences, groups=groups)).items():
+        scale = max(1.0, float(apart[name].abs().max()))
+        torch.testing.assert_close(grad / scale, apart[name] / scale, rtol=0, atol=1e-5)
+
+
+def test_a_shared_beginning_is_stored_once():
+    sequences = [[1, 2, 3, 4, 5], [1, 2, 3, 9], [7, 8], [1, 2, 3]]
+    batch = RaggedBatch.from_sequences(sequences, groups=[0, 0, 1, 0])
+    assert batch.n_tokens == 3 + 2 + 1 + 2
+    assert batch.tokens_T[batch.ends_B].tolist() == [5, 9, 8, 3]
+    assert batch.every_position().targets_N.tolist() == [2, 3, 4, 5, 2, 3, 9, 8, 2, 3]
+    assert shared_length([sequences[0], sequences[1]]) == 6
+    # context 3 seen by 2 + 1 tokens, causal within
+    assert batch.layout.attention_pairs == 6 + (2 * 3 + 3) + (3 + 1) + 3

@@ -23,7 +23,7 @@ def sampler(tiny_model_dir):
 
 def teacher_forced(model, prompt, tokens, temperature):
     batch = RaggedBatch.from_sequences([[*prompt, *tokens]])
-    where = batch.mask([[False] * len(prompt) + [True] * len(tokens)])
+    where = batch.positions([[False] * len(prompt) + [True] * len(tokens)])
     with torch.no_grad():
         return token_logprobs(model, batch, where, temperature=temperature).logprobs_N
 

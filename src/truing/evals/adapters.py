@@ -126,8 +126,8 @@ def _log_ratios(
     order = sorted(range(len(rows)), key=lambda index: len(sequences[index]))
     for run in token_runs(order, [len(sequence) for sequence in sequences], _BATCH_TOKENS):
         batch = RaggedBatch.from_sequences([sequences[row] for row in run], reference.device)
-        where = [i >= len(prompts[row]) for row in run for i in range(len(sequences[row]))]
-        scores = token_logprobs(reference, batch, torch.tensor(where, device=reference.device), temperature=temperature)
+        where = batch.positions([[i >= len(prompts[row]) for i in range(len(sequences[row]))] for row in run])
+        scores = token_logprobs(reference, batch, where, temperature=temperature)
         logprobs = torch.split(scores.logprobs_N.cpu(), [len(rows[row][1].tokens) for row in run])
         for row, reference_logprobs in zip(run, logprobs, strict=True):
             ratios[row] = sum(rows[row][1].logprobs) - float(reference_logprobs.sum())

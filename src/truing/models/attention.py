@@ -1,19 +1,19 @@
 """Attention over sequences laid end to end, without padding anywhere else in the model.
 
 Registered with transformers as "truing". Given a `RaggedLayout` it brings queries, keys and values into a few rectangles of
-similar lengths, runs causal attention there, and lays the result end to end again: right padding under a causal mask is
-never seen, so neighbours are exactly independent and no T x T mask is made. Given a `StepLayout`, each row has one new token
-that sees its row of a key/value cache. Without a layout it is transformers' own sdpa.
+similar lengths, runs attention there, and lays the result end to end again: right padding is never seen, so neighbours are
+exactly independent and no T x T mask is made. Given a `StepLayout`, each row has one new token that sees its row of a key/value
+cache. Without a layout it is transformers' own sdpa.
 
-Shapes: T tokens laid end to end, S slots of the rectangles (S >= T), R rows and L columns of one rectangle, H heads,
-E head width.
+Shapes: T tokens laid end to end, S query slots and K key slots of the rectangles, R rows, L query columns and C key columns of
+one rectangle, H heads, E head width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,54 +23,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from truing.errors import TruingError
+from truing.models.layout import RaggedLayout, Rectangle
 
 ATTENTION = "truing"
 LAYOUT = "truing_layout"
 """Keyword that carries the layout through a model's forward to its attention layers."""
-_MAX_PADDED_FRACTION = 0.25
 _UNSUPPORTED = ("softcap", "s_aux", "position_bias")
-
-
-class Rectangle(NamedTuple):
-    """Slots `offset` to `offset + rows * columns`, as `rows` sequences padded on the right to `columns`."""
-
-    offset: int
-    rows: int
-    columns: int
-
-
-@dataclass(frozen=True)
-class RaggedLayout:
-    """Where each token goes: `token_of_slot_S` (padding repeats a token of its own row), `slot_of_token_T` back."""
-
-    token_of_slot_S: Tensor
-    slot_of_token_T: Tensor
-    rectangles: tuple[Rectangle, ...]
-    is_identity: bool
-
-    @classmethod
-    def of_lengths(cls, lengths: Sequence[int], device: torch.device) -> RaggedLayout:
-        """Group sequences of these lengths so that at most a quarter of any rectangle is padding."""
-        starts = [0]
-        for length in lengths:
-            starts.append(starts[-1] + length)
-        token_of_slot: list[int] = []
-        slot_of_token = [0] * starts[-1]
-        rectangles = []
-        for rows in _group(lengths):
-            columns = max(lengths[row] for row in rows)
-            rectangles.append(Rectangle(len(token_of_slot), len(rows), columns))
-            for row in rows:
-                start, length, slot = starts[row], lengths[row], len(token_of_slot)
-                slot_of_token[start : start + length] = range(slot, slot + length)
-                token_of_slot.extend(range(start, start + length))
-                token_of_slot.extend([start + length - 1] * (columns - length))
-        return cls(
-            torch.tensor(token_of_slot, device=device),
-            torch.tensor(slot_of_token, device=device),
-            tuple(rectangles),
-            is_identity=token_of_slot == slot_of_token,
-        )
 
 
 @dataclass(frozen=True)
@@ -80,33 +38,17 @@ class StepLayout:
     mask_R11C: Tensor
 
 
-def _group(lengths: Sequence[int]) -> list[list[int]]:
-    """Row indices by group: as they stand where that wastes little, else sorted and cut where the waste grows too large."""
-    if len(lengths) * max(lengths) * (1 - _MAX_PADDED_FRACTION) <= sum(lengths):
-        return [list(range(len(lengths)))]
-    groups: list[list[int]] = []
-    columns = real = 0
-    for row in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        if groups and (len(groups[-1]) + 1) * columns * (1 - _MAX_PADDED_FRACTION) <= real + lengths[row]:
-            groups[-1].append(row)
-            real += lengths[row]
-        else:
-            groups.append([row])
-            columns = real = lengths[row]
-    return groups
-
-
 class _ToSlots(torch.autograd.Function):
-    """[H, T, E] -> [H, S, E]. Padding slots get no gradient from causal attention, so backward just picks the real ones."""
+    """[T, H, E] -> [S, H, E]. Only one slot of each token gets a gradient (padding is never seen), so backward picks it."""
 
     @staticmethod
-    def forward(ctx: Any, x_HTE: Tensor, layout: RaggedLayout) -> Tensor:
-        ctx.layout = layout
-        return x_HTE.index_select(1, layout.token_of_slot_S)
+    def forward(ctx: Any, x_THE: Tensor, token_of_slot_S: Tensor, slot_of_token_T: Tensor) -> Tensor:
+        ctx.slot_of_token_T = slot_of_token_T
+        return x_THE.index_select(0, token_of_slot_S)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0].index_select(1, ctx.layout.slot_of_token_T), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return grads[0].index_select(0, ctx.slot_of_token_T), None, None
 
 
 class _FromSlots(torch.autograd.Function):
@@ -115,39 +57,55 @@ class _FromSlots(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_SHE: Tensor, layout: RaggedLayout) -> Tensor:
         ctx.layout = layout
-        return x_SHE.index_select(0, layout.slot_of_token_T)
+        return x_SHE.index_select(0, layout.query_of_token_T)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         grad_THE, layout = grads[0], ctx.layout
-        grad_SHE = grad_THE.new_zeros(len(layout.token_of_slot_S), *grad_THE.shape[1:])
-        return grad_SHE.index_copy_(0, layout.slot_of_token_T, grad_THE), None
+        grad_SHE = grad_THE.new_zeros(len(layout.token_of_query_S), *grad_THE.shape[1:])
+        return grad_SHE.index_copy_(0, layout.query_of_token_T, grad_THE), None
 
 
-def _ragged_attention(module: torch.nn.Module, qkv: Sequence[Tensor], layout: RaggedLayout, kwargs: dict[str, Any]) -> Tensor:
-    """Causal attention within each sequence. `qkv` are [1, H, T, E]; returns [1, T, H, E]."""
-    # torch leaves Function.apply without types, here and below
-    flat = [x[0] if layout.is_identity else _ToSlots.apply(x[0], layout) for x in qkv]  # type: ignore[no-untyped-call]
-    pieces = []
-    for offset, rows, columns in layout.rectangles:
-        query, key, value = (
-            x.narrow(1, offset, rows * columns).unflatten(1, (rows, columns)).transpose(0, 1) for x in flat
-        )  # [R, H, L, E]
-        mask = _window_mask(columns, kwargs.get("sliding_window"), query.device)
-        settings = {"dropout": kwargs.get("dropout", 0.0), "scaling": kwargs.get("scaling"), "is_causal": mask is None}
-        out_RLHE, _ = sdpa_attention_forward(module, query, key, value, mask, **settings)
-        pieces.append(out_RLHE.flatten(0, 1))
+def _ragged_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, layout: RaggedLayout, kwargs: dict[str, Any]
+) -> Tensor:
+    """Each segment sees its context and itself causally. Query, key and value are [1, H, T, E]; returns [1, T, H, E]."""
+    query_SHE, *keys_values = (x[0].transpose(0, 1) for x in (query, key, value))
+    if not layout.is_identity:
+        there, back = layout.token_of_query_S, layout.query_of_token_T
+        # torch leaves Function.apply without types, here and below
+        query_SHE = _ToSlots.apply(query_SHE, there, back)  # type: ignore[no-untyped-call]
+        if layout.has_branches:  # a shared beginning collects the gradients of all who see it: plain index_select adds them up
+            keys_values = [_gathered(x, layout.token_of_key_K) for x in keys_values]
+        else:
+            keys_values = [_ToSlots.apply(x, there, back) for x in keys_values]  # type: ignore[no-untyped-call]
+    pieces = [_rectangle_attention(module, query_SHE, keys_values, rectangle, kwargs) for rectangle in layout.rectangles]
     out_SHE = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
     out_THE: Tensor = out_SHE if layout.is_identity else _FromSlots.apply(out_SHE, layout)  # type: ignore[no-untyped-call]
     return out_THE[None]
 
 
-def _window_mask(columns: int, window: int | None, device: torch.device) -> Tensor | None:
-    """True where a query may see a key, for models with sliding-window attention; None where the window covers everything."""
-    if window is None or columns <= window:
-        return None
-    distance_LL = torch.arange(columns, device=device)[:, None] - torch.arange(columns, device=device)
-    return ((distance_LL >= 0) & (distance_LL < window))[None, None]
+def _rectangle_attention(
+    module: torch.nn.Module, query_SHE: Tensor, keys_values: Sequence[Tensor], rectangle: Rectangle, kwargs: dict[str, Any]
+) -> Tensor:
+    """Attention of one rectangle's rows: [R * L, H, E]."""
+    query_RHLE = _rows(query_SHE, rectangle.query_offset, rectangle.rows, rectangle.query_columns)
+    key_RHCE, value_RHCE = (_rows(x, rectangle.key_offset, rectangle.rows, rectangle.key_columns) for x in keys_values)
+    mask = rectangle.mask(kwargs.get("sliding_window"), query_RHLE.dtype)
+    settings = {"dropout": kwargs.get("dropout", 0.0), "scaling": kwargs.get("scaling"), "is_causal": mask is None}
+    out_RLHE, _ = sdpa_attention_forward(module, query_RHLE, key_RHCE, value_RHCE, mask, **settings)
+    flat: Tensor = out_RLHE.flatten(0, 1)
+    return flat
+
+
+def _gathered(x_THE: Tensor, token_of_slot_S: Tensor) -> Tensor:
+    """[S, H, E]. Two dimensions, since adding rows up in the backward pass is ten times slower in three."""
+    slots_SHE: Tensor = x_THE.flatten(1).index_select(0, token_of_slot_S).view(-1, *x_THE.shape[1:])
+    return slots_SHE
+
+
+def _rows(x_SHE: Tensor, offset: int, rows: int, columns: int) -> Tensor:
+    return x_SHE.narrow(0, offset, rows * columns).view(rows, columns, *x_SHE.shape[1:]).transpose(1, 2)
 
 
 def _step_attention(query: Tensor, key: Tensor, value: Tensor, layout: StepLayout, kwargs: dict[str, Any]) -> Tensor:
@@ -176,7 +134,7 @@ def _attention(
         )
     if isinstance(layout, StepLayout):
         return _step_attention(query, key, value, layout, kwargs), None
-    return _ragged_attention(module, (query, key, value), layout, kwargs), None
+    return _ragged_attention(module, query, key, value, layout, kwargs), None
 
 
 AttentionInterface.register(ATTENTION, _attention)

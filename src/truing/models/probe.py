@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from truing.errors import TruingError
-from truing.models.forward import head_logits, hidden_states, vocabulary_size
+from truing.models.forward import hidden_states, vocabulary_size
+from truing.models.head import head_logits
 from truing.models.ragged import RaggedBatch
 
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 6e-2, torch.float16: 1e-2}

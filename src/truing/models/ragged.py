@@ -1,19 +1,30 @@
-"""Batches without padding: sequences laid end to end, each with its own positions.
+"""Batches without padding: sequences laid end to end, each with its own positions, common beginnings stored once.
 
-Shapes: B sequences, T tokens laid end to end.
+Sequences of one group (two answers to a prompt, G samples of it) share their longest common prefix: it is run forward and
+backward once, whatever it leads to. Since a token sees only what stands before it, nothing else changes.
+
+Shapes: B sequences, T tokens laid end to end (a shared beginning counted once), N places where a token is predicted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from truing.errors import TruingError
-from truing.models.attention import RaggedLayout
+from truing.models.layout import RaggedLayout, Segment
+
+
+class Positions(NamedTuple):
+    """Places where a token is predicted, sequence after sequence: `before_N` indexes T, `targets_N` are token ids."""
+
+    before_N: Tensor
+    targets_N: Tensor
 
 
 @dataclass(frozen=True)
@@ -26,26 +37,57 @@ class RaggedBatch:
     starts_B: Tensor
     ends_B: Tensor
     layout: RaggedLayout
+    places: tuple[np.ndarray, ...]
+    """For each sequence, where each of its tokens stands in T."""
 
     @classmethod
-    def from_sequences(cls, sequences: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> RaggedBatch:
-        """Lay token sequences end to end on `device`. Raises TruingError for an empty batch or an empty sequence."""
-        lengths = [len(sequence) for sequence in sequences]
-        if not lengths or min(lengths) == 0:
+    def from_sequences(
+        cls, sequences: Sequence[Sequence[int]], device: torch.device | str = "cpu", groups: Sequence[int] | None = None
+    ) -> RaggedBatch:
+        """Lay token sequences end to end on `device`; those with one number in `groups` share their longest common prefix.
+
+        Raises TruingError for an empty batch or an empty sequence.
+        """
+        if not sequences or min(map(len, sequences)) == 0:
             raise TruingError("a batch holds no sequences, or an empty one: every prompt must render to at least one token")
+        arrays = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
+        pieces: list[np.ndarray] = []
+        positions: list[np.ndarray] = []
+        segments: list[Segment] = []
+        places: list[np.ndarray] = [np.empty(0)] * len(arrays)
+        n_tokens = 0
+
+        def lay(piece: np.ndarray, context: Segment | None) -> np.ndarray:
+            """Append new tokens after `context`; returns where they stand."""
+            nonlocal n_tokens
+            seen = context.length if context else 0
+            segments.append(Segment(n_tokens, len(piece), context.start if context else 0, seen))
+            pieces.append(piece)
+            positions.append(np.arange(seen, seen + len(piece)))
+            n_tokens += len(piece)
+            return np.arange(n_tokens - len(piece), n_tokens)
+
+        for members in members_of(groups, len(arrays)):
+            shared = _common_prefix([arrays[member] for member in members])
+            if len(members) == 1 or shared == 0:
+                for member in members:
+                    places[member] = lay(arrays[member], None)
+                continue
+            context_places = lay(arrays[members[0]][:shared], None)
+            context = segments[-1]
+            for member in members:
+                rest = arrays[member][shared:]
+                places[member] = np.concatenate([context_places, lay(rest, context)]) if len(rest) else context_places
+
         device = torch.device(device)
-        lengths_B = torch.tensor(lengths)
-        ends = list(accumulate(lengths))
-        starts_B = torch.tensor(ends) - lengths_B
-        tokens_T = torch.tensor(list(chain.from_iterable(sequences)))
-        position_ids_T = torch.arange(len(tokens_T)) - torch.repeat_interleave(starts_B, lengths_B)
         return cls(
-            tokens_T.to(device),
-            position_ids_T.to(device),
-            lengths_B.to(device),
-            starts_B.to(device),
-            (starts_B + lengths_B - 1).to(device),
-            RaggedLayout.of_lengths(lengths, device),
+            torch.from_numpy(np.concatenate(pieces)).to(device),
+            torch.from_numpy(np.concatenate(positions)).to(device),
+            torch.tensor([len(array) for array in arrays], device=device),
+            torch.tensor([place[0] for place in places], device=device),
+            torch.tensor([place[-1] for place in places], device=device),
+            RaggedLayout.of_segments(segments, device),
+            tuple(places),
         )
 
     @property
@@ -55,12 +97,56 @@ class RaggedBatch:
 
     @property
     def n_tokens(self) -> int:
-        """T."""
+        """T: tokens that are run, a shared beginning counted once."""
         return len(self.tokens_T)
 
-    def mask(self, is_selected: Sequence[Sequence[bool]]) -> Tensor:
-        """One flag a token, given sequence by sequence, laid end to end like the tokens: `where_T`."""
-        where_T = torch.tensor(list(chain.from_iterable(is_selected)), dtype=torch.bool)
-        if len(where_T) != self.n_tokens:
-            raise ValueError(f"mask has {len(where_T)} flags for {self.n_tokens} tokens")
-        return where_T.to(self.tokens_T.device)
+    def positions(self, is_selected: Sequence[Sequence[bool]]) -> Positions:
+        """Where the flagged tokens are predicted. Raises ValueError where flags and tokens differ in number, or a first token is
+        flagged: nothing precedes it.
+        """
+        before: list[np.ndarray] = []
+        at: list[np.ndarray] = []
+        for places, flags in zip(self.places, is_selected, strict=True):
+            if len(flags) != len(places):
+                raise ValueError(f"{len(flags)} flags for {len(places)} tokens")
+            chosen = np.flatnonzero(np.asarray(flags, dtype=bool))
+            if len(chosen) and chosen[0] == 0:
+                raise ValueError("the first token of a sequence has nothing before it and cannot be scored")
+            before.append(places[chosen - 1])
+            at.append(places[chosen])
+        device = self.tokens_T.device
+        before_N, at_N = (torch.from_numpy(np.concatenate(indices)).to(device) for indices in (before, at))
+        return Positions(before_N, self.tokens_T[at_N])
+
+    def every_position(self) -> Positions:
+        """Every token that has something before it."""
+        return self.positions([[index > 0 for index in range(len(places))] for places in self.places])
+
+
+def shared_length(sequences: Sequence[Sequence[int]]) -> int:
+    """How many tokens a group of sequences costs when their longest common prefix is stored once."""
+    lengths = [len(sequence) for sequence in sequences]
+    shared = _common_prefix([np.asarray(sequence, dtype=np.int64) for sequence in sequences])
+    return sum(lengths) - shared * (len(lengths) - 1)
+
+
+def members_of(groups: Sequence[int] | None, n: int) -> list[list[int]]:
+    """Sequence numbers by group, groups in the order they first appear; each alone where `groups` is None."""
+    if groups is None:
+        return [[index] for index in range(n)]
+    if len(groups) != n:
+        raise ValueError(f"{len(groups)} group numbers for {n} sequences")
+    by_group: dict[int, list[int]] = {}
+    for index, group in enumerate(groups):
+        by_group.setdefault(group, []).append(index)
+    return list(by_group.values())
+
+
+def _common_prefix(arrays: Sequence[np.ndarray]) -> int:
+    shortest = min(len(array) for array in arrays)
+    if len(arrays) == 1:
+        return shortest
+    differs = np.zeros(shortest, dtype=bool)
+    for array in arrays[1:]:
+        differs |= array[:shortest] != arrays[0][:shortest]
+    return int(differs.argmax()) if differs.any() else shortest

@@ -19,7 +19,7 @@ from truing.errors import TruingError
 from truing.models.config import LoadSettings
 from truing.models.forward import last_token_scores
 from truing.models.load import load_scorer, load_tokenizer
-from truing.models.ragged import RaggedBatch
+from truing.models.ragged import RaggedBatch, members_of, shared_length
 from truing.models.runs import token_runs
 from truing.models.template import pair_tokens
 from truing.records import Message, Record
@@ -65,12 +65,12 @@ class RewardEnsemble:
         members = tuple(load_scorer(member, settings).requires_grad_(False) for member in folders)
         return cls(members, normalisation, load_tokenizer(folders[0]))
 
-    def score(self, sequences: Sequence[Sequence[int]], *, batch_tokens: int = _BATCH_TOKENS) -> Tensor:
+    def score(self, sequences: Sequence[Sequence[int]], *, groups: Sequence[int] | None = None) -> Tensor:
         """Normalised scores [M, B] (float32, on the CPU) of whole conversations as tokens, read at each one's last token.
 
-        A score does not depend on what else is in the batch.
+        A score does not depend on what else is in the batch. Sequences with one number in `groups` share their beginning.
         """
-        rows = [raw_scores(member, sequences, batch_tokens) for member in self.members]
+        rows = [raw_scores(member, sequences, groups) for member in self.members]
         mean_M1 = torch.tensor(self.normalisation.mean)[:, None]
         std_M1 = torch.tensor(self.normalisation.std)[:, None]
         return (torch.stack(rows) - mean_M1) / std_M1
@@ -81,11 +81,15 @@ class RewardEnsemble:
 
 
 @torch.no_grad()
-def raw_scores(model: PreTrainedModel, sequences: Sequence[Sequence[int]], batch_tokens: int = _BATCH_TOKENS) -> Tensor:
-    """Raw scores [B] (float32, on the CPU), in batches of like lengths with at most `batch_tokens` tokens."""
+def raw_scores(model: PreTrainedModel, sequences: Sequence[Sequence[int]], groups: Sequence[int] | None = None) -> Tensor:
+    """Raw scores [B] (float32, on the CPU), in batches of like lengths. Groups share their beginning and stay together."""
     scores_B = torch.empty(len(sequences))
-    order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
-    for rows in token_runs(order, [len(sequence) for sequence in sequences], batch_tokens):
-        batch = RaggedBatch.from_sequences([sequences[row] for row in rows], model.device)
+    members = members_of(groups, len(sequences))
+    costs = [shared_length([sequences[row] for row in rows]) for rows in members]
+    order = sorted(range(len(members)), key=costs.__getitem__)
+    for run in token_runs(order, costs, _BATCH_TOKENS):
+        rows = [row for group in run for row in members[group]]
+        shared = None if groups is None else [groups[row] for row in rows]
+        batch = RaggedBatch.from_sequences([sequences[row] for row in rows], model.device, shared)
         scores_B[rows] = last_token_scores(model, batch).cpu()
     return scores_B

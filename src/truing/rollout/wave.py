@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from truing.models.attention import LAYOUT, StepLayout
-from truing.models.forward import head_logits, hidden_states
+from truing.models.forward import hidden_states
+from truing.models.head import head_logits
 from truing.models.ragged import RaggedBatch
 from truing.rollout.cache import PrefillCache, RowCache, right_aligned
 from truing.rollout.draw import Drawn

@@ -51,6 +51,8 @@ class StageConfig(Config):
     """Longest sequence trained on; by default what the model's context holds."""
     micro_batch_tokens: int = Field(default=8192, ge=1)
     """Tokens in one forward pass. Bounds memory and leaves the gradient as it is."""
+    share_prompts: bool = True
+    """Run a prompt once for all its answers, forward and backward. Off, each answer brings its own copy: same result, slower."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     logging: LoggingConfig = LoggingConfig()
 

@@ -24,12 +24,20 @@ from truing.losses.preference import PREFERENCE_LOSSES, PreferenceInputs
 from truing.models.durable import durable_folder
 from truing.models.forward import token_logprobs
 from truing.models.load import load_policy, load_tokenizer, save_model
-from truing.models.runs import token_runs
 from truing.records import Estimate, NullProgress, Progress, seed_for
 from truing.stats.intervals import wilson_clustered
 from truing.store.artifacts import Artifact, Store
 from truing.train.config import DPOConfig
-from truing.train.examples import PairExample, epoch_plan, longest_allowed, pair_examples, ragged, read_preferences, sequence_sums
+from truing.train.examples import (
+    PairExample,
+    epoch_plan,
+    longest_allowed,
+    pair_examples,
+    pair_runs,
+    ragged_pairs,
+    read_preferences,
+    sequence_sums,
+)
 from truing.train.log import MetricsLog
 from truing.train.session import Checkpointer, parent_hash, ready_to_train
 from truing.train.step import Stepper
@@ -66,7 +74,7 @@ def run(
     limit = longest_allowed(config.max_tokens, model)
     fitted, fitted_heldout = (pair_examples(tokenizer, part, limit, config.too_long) for part in pairs)
     train, heldout = fitted.items, fitted_heldout.items
-    reference_P2 = _cached_reference(draft.checkpoint / "reference", model, [*train, *heldout], config.micro_batch_tokens)
+    reference_P2 = _cached_reference(draft.checkpoint / "reference", model, [*train, *heldout], config)
 
     plan = epoch_plan(len(train), config.batch_pairs, config.epochs, seed_for(config.seed, "dpo", "order"))
     stepper = Stepper(model, config.optimiser, len(plan), "dpo")
@@ -94,11 +102,11 @@ def run(
     )
 
 
-def _cached_reference(folder: Path, model: PreTrainedModel, pairs: Sequence[PairExample], budget: int) -> Tensor:
+def _cached_reference(folder: Path, model: PreTrainedModel, pairs: Sequence[PairExample], config: DPOConfig) -> Tensor:
     """Log-probabilities [P, 2] of chosen and rejected under the policy as it starts; from disk where a killed run left them."""
     path = folder / "reference.safetensors"
     if not path.exists():
-        logprobs_P2 = _all_logprobs(model, pairs, budget)
+        logprobs_P2 = _all_logprobs(model, pairs, config)
         with durable_folder(folder) as fresh:
             save_file({"logprobs_P2": logprobs_P2}, fresh / path.name)
     logprobs: Tensor = load_file(path)["logprobs_P2"]
@@ -106,19 +114,19 @@ def _cached_reference(folder: Path, model: PreTrainedModel, pairs: Sequence[Pair
 
 
 @torch.no_grad()
-def _all_logprobs(model: PreTrainedModel, pairs: Sequence[PairExample], budget: int) -> Tensor:
+def _all_logprobs(model: PreTrainedModel, pairs: Sequence[PairExample], config: DPOConfig) -> Tensor:
     logprobs_P2 = torch.empty(len(pairs), 2)
-    for run_ in token_runs(range(len(pairs)), [pair.n_tokens for pair in pairs], budget):
-        logprobs_P2[run_] = _completion_logprobs(model, [pairs[row] for row in run_]).T.cpu()
+    for run_ in pair_runs(pairs, config.micro_batch_tokens, share_prompts=config.share_prompts):
+        logprobs_P2[run_] = _completion_logprobs(model, [pairs[row] for row in run_], config).T.cpu()
     return logprobs_P2
 
 
-def _completion_logprobs(model: PreTrainedModel, pairs: Sequence[PairExample]) -> Tensor:
+def _completion_logprobs(model: PreTrainedModel, pairs: Sequence[PairExample], config: DPOConfig) -> Tensor:
     """Log-probabilities [2, P] of whole completions: the chosen, then the rejected."""
-    examples = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    batch, where_T = ragged(examples, model.device)
-    lengths_B = torch.tensor([example.n_trained for example in examples], device=model.device)
-    return sequence_sums(token_logprobs(model, batch, where_T).logprobs_N, lengths_B).view(2, -1)
+    batch, where = ragged_pairs(pairs, model.device, share_prompts=config.share_prompts)
+    lengths = [pair.chosen.n_trained for pair in pairs] + [pair.rejected.n_trained for pair in pairs]
+    sums_B = sequence_sums(token_logprobs(model, batch, where).logprobs_N, torch.tensor(lengths, device=model.device))
+    return sums_B.view(2, -1)
 
 
 def _losses(
@@ -126,14 +134,14 @@ def _losses(
 ) -> Iterator[LossOutput]:
     """The batch's loss, a micro-batch at a time."""
     total_weight = sum(pair.weight for pair in pairs)
-    for run_ in token_runs(range(len(pairs)), [pair.n_tokens for pair in pairs], config.micro_batch_tokens):
+    for run_ in pair_runs(pairs, config.micro_batch_tokens, share_prompts=config.share_prompts):
         yield _loss(model, [pairs[row] for row in run_], reference_P2[run_], total_weight, config)
 
 
 def _loss(
     model: PreTrainedModel, pairs: Sequence[PairExample], reference_P2: Tensor, total_weight: float, config: DPOConfig
 ) -> LossOutput:
-    policy_2P = _completion_logprobs(model, pairs)
+    policy_2P = _completion_logprobs(model, pairs, config)
     reference_2P = reference_P2.T.to(model.device)
     tokens_2P = torch.tensor([[p.chosen.n_trained for p in pairs], [p.rejected.n_trained for p in pairs]], device=model.device)
     inputs = PreferenceInputs(
@@ -154,7 +162,7 @@ def _heldout_accuracy(
     model: PreTrainedModel, pairs: Sequence[PairExample], reference_P2: Tensor, config: DPOConfig
 ) -> Estimate | None:
     """How often the implied reward log(policy / reference) takes the labelled side; None where no label takes one."""
-    margins_P = (_all_logprobs(model, pairs, config.micro_batch_tokens) - reference_P2) @ torch.tensor([1.0, -1.0])
+    margins_P = (_all_logprobs(model, pairs, config) - reference_P2) @ torch.tensor([1.0, -1.0])
     sided = [(pair, float(margin)) for pair, margin in zip(pairs, margins_P, strict=True) if pair.label != 0.5]
     if not sided:
         return None

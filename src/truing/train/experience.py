@@ -17,13 +17,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from truing.errors import TruingError
 from truing.losses.policy import k1, kl_estimates
 from truing.models.forward import token_logprobs, token_values
-from truing.models.ragged import RaggedBatch
+from truing.models.ragged import Positions, RaggedBatch
 from truing.models.runs import token_runs
 from truing.models.template import completion_text
 from truing.records import Ending, Prompt, Rollout, SampledCompletion, seed_for
 from truing.rollout.sampler import Sampler, SamplingSettings
 from truing.train.config import PPOConfig
-from truing.train.examples import Example, ragged, sequence_sums
+from truing.train.examples import Example, Trained, ragged, sequence_sums
 from truing.train.ppo_inputs import Models, PromptBatch
 from truing.train.side_by_side import side_by_side
 
@@ -63,7 +63,7 @@ class Piece:
     """A micro-batch of episodes, and where its tokens lie among the N of the update."""
 
     batch: RaggedBatch
-    where_T: Tensor
+    where: Positions
     tokens_n: Tensor
 
 
@@ -113,9 +113,9 @@ class Experience:
         lengths = self.lengths_B.tolist()
         pieces = []
         for run in token_runs(rows, [len(episode.tokens) for episode in self.episodes], budget):
-            batch, where_T = ragged([self.episodes[row] for row in run], self.lengths_B.device)
+            batch, where = ragged([self.episodes[row] for row in run], self.lengths_B.device)
             places = [torch.arange(starts[row], starts[row] + lengths[row]) for row in run]
-            pieces.append(Piece(batch, where_T, torch.cat(places).to(self.lengths_B.device)))
+            pieces.append(Piece(batch, where, torch.cat(places).to(self.lengths_B.device)))
         return pieces
 
 
@@ -161,7 +161,7 @@ def _episode(prompt: list[int], completion: SampledCompletion) -> Example:
     return Example([*prompt, *completion.tokens], [False] * len(prompt) + [True] * len(completion.tokens))
 
 
-def _batches(model: PreTrainedModel, episodes: Sequence[Example], config: PPOConfig) -> Iterator[tuple[RaggedBatch, Tensor]]:
+def _batches(model: PreTrainedModel, episodes: Sequence[Example], config: PPOConfig) -> Iterator[Trained]:
     lengths = [len(episode.tokens) for episode in episodes]
     for run in token_runs(range(len(episodes)), lengths, config.micro_batch_tokens):
         yield ragged([episodes[row] for row in run], model.device)
@@ -190,8 +190,8 @@ class _PolicyScores(NamedTuple):
 def _policy_scores(model: PreTrainedModel, episodes: Sequence[Example], config: PPOConfig, *, entropy: bool) -> _PolicyScores:
     """Log-probabilities at the sampling temperature, and entropies (empty where not asked for)."""
     scores = [
-        token_logprobs(model, batch, where_T, temperature=config.temperature, entropy=entropy)
-        for batch, where_T in _batches(model, episodes, config)
+        token_logprobs(model, batch, where, temperature=config.temperature, entropy=entropy)
+        for batch, where in _batches(model, episodes, config)
     ]
     entropies = [score.entropy_N for score in scores if score.entropy_N is not None]
     return _PolicyScores(torch.cat([score.logprobs_N for score in scores]), torch.cat(entropies) if entropy else torch.empty(0))
@@ -199,7 +199,7 @@ def _policy_scores(model: PreTrainedModel, episodes: Sequence[Example], config: 
 
 @torch.no_grad()
 def _values(model: PreTrainedModel, episodes: Sequence[Example], config: PPOConfig) -> Tensor:
-    return torch.cat([token_values(model, batch, where_T) for batch, where_T in _batches(model, episodes, config)])
+    return torch.cat([token_values(model, batch, where) for batch, where in _batches(model, episodes, config)])
 
 
 def _rollouts(

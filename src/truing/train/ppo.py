@@ -155,7 +155,7 @@ def _policy_losses(
     model: PreTrainedModel, pieces: Sequence[Piece], experience: Experience, targets: Advantages, count: int, config: PPOConfig
 ) -> Iterator[LossOutput]:
     for piece in pieces:
-        logprobs_N = token_logprobs(model, piece.batch, piece.where_T, temperature=config.temperature).logprobs_N
+        logprobs_N = token_logprobs(model, piece.batch, piece.where, temperature=config.temperature).logprobs_N
         trainer_N, advantages_N = experience.trainer_logprobs_N[piece.tokens_n], targets.advantages_N[piece.tokens_n]
         yield ppo_policy(logprobs_N, trainer_N, advantages_N, config.clip, count)
 
@@ -164,7 +164,7 @@ def _value_losses(
     model: PreTrainedModel, pieces: Sequence[Piece], experience: Experience, targets: Advantages, count: int, config: PPOConfig
 ) -> Iterator[LossOutput]:
     for piece in pieces:
-        values_N = token_values(model, piece.batch, piece.where_T)
+        values_N = token_values(model, piece.batch, piece.where)
         rollout_N, returns_N = experience.values_N[piece.tokens_n], targets.returns_N[piece.tokens_n]
         yield ppo_value(values_N, rollout_N, returns_N, config.value_clip, count).scaled(config.value_coefficient)
 

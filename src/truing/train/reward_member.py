@@ -27,11 +27,18 @@ from truing.losses.reward import bradley_terry
 from truing.models.forward import last_token_scores
 from truing.models.load import load_scorer, load_tokenizer, save_model
 from truing.models.reward import member_directory, raw_scores
-from truing.models.runs import token_runs
 from truing.records import Record, seed_for
 from truing.store.files import read_json, write_json
 from truing.train.config import RewardConfig
-from truing.train.examples import PairExample, epoch_plan, longest_allowed, pair_examples, ragged, read_preferences
+from truing.train.examples import (
+    PairExample,
+    epoch_plan,
+    longest_allowed,
+    pair_examples,
+    pair_runs,
+    ragged_pairs,
+    read_preferences,
+)
 from truing.train.log import TENSORBOARD, MetricsLog
 from truing.train.session import Checkpointer, ready_to_train
 from truing.train.step import Stepper
@@ -110,8 +117,8 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
         checkpoints.after_step(step + 1, {})
     log.close()
 
-    heldin = _scores(model, train[:_NORMALISATION_PAIRS])
-    chosen_B, rejected_B = _scores(model, heldout).unbind()
+    heldin = _scores(model, train[:_NORMALISATION_PAIRS], share_prompts=config.share_prompts)
+    chosen_B, rejected_B = _scores(model, heldout, share_prompts=config.share_prompts).unbind()
     save_model(model, tokenizer, member_directory(job.folder, job.member))
     return MemberResult(
         mean=float(heldin.mean()),
@@ -127,19 +134,19 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
 def _losses(model: PreTrainedModel, pairs: Sequence[PairExample], config: RewardConfig) -> Iterator[LossOutput]:
     """The batch's Bradley-Terry loss, a micro-batch at a time."""
     total_weight = sum(pair.weight for pair in pairs)
-    for run in token_runs(range(len(pairs)), [pair.n_tokens for pair in pairs], config.micro_batch_tokens):
+    for run in pair_runs(pairs, config.micro_batch_tokens, share_prompts=config.share_prompts):
         some = [pairs[index] for index in run]
-        batch = ragged([pair.chosen for pair in some] + [pair.rejected for pair in some], model.device).batch
+        batch = ragged_pairs(some, model.device, share_prompts=config.share_prompts).batch
         chosen_B, rejected_B = last_token_scores(model, batch).chunk(2)
         label_B = torch.tensor([pair.label for pair in some], device=model.device)
         weight_B = torch.tensor([pair.weight for pair in some], device=model.device)
         yield bradley_terry(chosen_B, rejected_B, label_B, weight_B, config.center_coefficient, total_weight)
 
 
-def _scores(model: PreTrainedModel, pairs: Sequence[PairExample]) -> Tensor:
+def _scores(model: PreTrainedModel, pairs: Sequence[PairExample], *, share_prompts: bool) -> Tensor:
     """Raw scores, [2, B]: of the chosen and of the rejected."""
     sequences = [pair.chosen.tokens for pair in pairs] + [pair.rejected.tokens for pair in pairs]
-    return raw_scores(model, sequences).view(2, -1)
+    return raw_scores(model, sequences, [*range(len(pairs))] * 2 if share_prompts else None).view(2, -1)
 
 
 def headline(latest: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -128,8 +128,8 @@ def losses(model: PreTrainedModel, examples: Sequence[Example], budget: int) -> 
     """The mean loss over the trained tokens of `examples`, a micro-batch of at most `budget` tokens at a time."""
     token_count = sum(example.n_trained for example in examples)
     for run_ in token_runs(range(len(examples)), [len(example.tokens) for example in examples], budget):
-        batch, where_T = ragged([examples[row] for row in run_], model.device)
-        yield sft(token_logprobs(model, batch, where_T).logprobs_N, token_count)
+        batch, where = ragged([examples[row] for row in run_], model.device)
+        yield sft(token_logprobs(model, batch, where).logprobs_N, token_count)
 
 
 @torch.no_grad()
@@ -138,7 +138,7 @@ def heldout_loss(model: PreTrainedModel, examples: Sequence[Example], budget: in
     means: list[float] = []
     for run_ in token_runs(range(len(examples)), [len(example.tokens) for example in examples], budget):
         some = [examples[row] for row in run_]
-        batch, where_T = ragged(some, model.device)
+        batch, where = ragged(some, model.device)
         lengths_B = torch.tensor([example.n_trained for example in some], device=model.device)
-        means += (-sequence_sums(token_logprobs(model, batch, where_T).logprobs_N, lengths_B) / lengths_B).tolist()
+        means += (-sequence_sums(token_logprobs(model, batch, where).logprobs_N, lengths_B) / lengths_B).tolist()
     return mean_interval(means)

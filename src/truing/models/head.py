@@ -1,0 +1,183 @@
+"""The language-model head, only where it counts, in tiles: no N x V tensor, forward or backward.
+
+A tile of logits is made in one buffer, reduced to log-probabilities and made again in the backward pass, where it becomes its
+own gradient in place. With p = softmax(logits), d logprob / d logits = onehot(target) - p.
+
+Shapes: N selected positions, D hidden width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+_TILE_ELEMENTS = {"cpu": 2**21, "cuda": 2**28}
+"""Logits made at once: what a processor's cache holds, what keeps a GPU busy."""
+
+
+class TokenScores(NamedTuple):
+    """Log-probability of each selected token in nats, and where asked for the entropy of the distribution, for the log only:
+    no gradient flows through it.
+    """
+
+    logprobs_N: Tensor
+    entropy_N: Tensor | None
+
+
+class LogitTransform(NamedTuple):
+    """From the head's output to the logits that are drawn from: cap * tanh(scale * x / cap) / temperature."""
+
+    scale: float
+    cap: float | None
+    temperature: float
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, temperature: float) -> LogitTransform:
+        """As `model.config` names it."""
+        config = model.config
+        scale = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+        return cls(float(scale), getattr(config, "final_logit_softcapping", None), temperature)
+
+    def apply_(self, logits_NV: Tensor) -> Tensor:
+        """In place where no gradient is recorded; returns the logits that are drawn from."""
+        in_place = not torch.is_grad_enabled()
+        if self.cap is None:
+            factor = self.scale / self.temperature
+            if factor == 1.0:
+                return logits_NV
+            return logits_NV.mul_(factor) if in_place else logits_NV * factor
+        if in_place:
+            return logits_NV.mul_(self.scale / self.cap).tanh_().mul_(self.cap / self.temperature)
+        return torch.tanh(logits_NV * (self.scale / self.cap)) * (self.cap / self.temperature)
+
+    def backward_(self, grad_NV: Tensor, drawn_from_NV: Tensor | None) -> Tensor:
+        """The gradient with respect to the head's output, in place. With a cap it needs the transformed logits."""
+        grad_NV.mul_(self.scale / self.temperature)
+        if self.cap is not None and drawn_from_NV is not None:
+            grad_NV.mul_(1 - (drawn_from_NV * (self.temperature / self.cap)) ** 2)
+        return grad_NV
+
+
+def head_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
+    """Next-token logits [N, V] in float32 at temperature 1."""
+    logits_NV: Tensor = model.get_output_embeddings()(hidden_ND)
+    return LogitTransform.of(model, 1.0).apply_(logits_NV.float())
+
+
+def score_tokens(
+    model: PreTrainedModel,
+    hidden_ND: Tensor,
+    targets_N: Tensor,
+    *,
+    temperature: float = 1.0,
+    entropy: bool = False,
+    tiled: bool = True,
+) -> TokenScores:
+    """Log-probabilities of `targets_N` after `hidden_ND`. `tiled=False` makes all logits at once, to compare with.
+
+    A head that is not a plain linear layer (an adapter on it, say) runs in tiles that autograd recomputes.
+    """
+    head: Any = model.get_output_embeddings()
+    transform = LogitTransform.of(model, temperature)
+    size = max(1, _TILE_ELEMENTS.get(hidden_ND.device.type, 2**24) // head.weight.shape[0])
+    if not tiled or len(targets_N) == 0:
+        return _score_tile(head, hidden_ND, targets_N, transform, entropy)
+    if type(head) is nn.Linear:
+        # torch leaves Function.apply without types
+        scores = _LinearHead.apply(hidden_ND, head.weight, head.bias, targets_N, transform, entropy, size)  # type: ignore[no-untyped-call]
+        return TokenScores(*scores)
+    tiles = [
+        TokenScores(*checkpoint(_score_tile, head, hidden, targets, transform, entropy, use_reentrant=False))
+        for hidden, targets in zip(hidden_ND.split(size), targets_N.split(size), strict=True)
+    ]
+    entropies = [tile.entropy_N for tile in tiles if tile.entropy_N is not None]
+    return TokenScores(torch.cat([tile.logprobs_N for tile in tiles]), torch.cat(entropies) if entropy else None)
+
+
+def _score_tile(head: nn.Module, hidden_ND: Tensor, targets_N: Tensor, transform: LogitTransform, entropy: bool) -> TokenScores:
+    logits_NV = transform.apply_(head(hidden_ND).float())
+    logprobs_N = -functional.cross_entropy(logits_NV, targets_N, reduction="none")
+    return TokenScores(logprobs_N, _entropy(logits_NV.detach()) if entropy else None)
+
+
+def _entropy(logits_NV: Tensor) -> Tensor:
+    logprobs_NV = functional.log_softmax(logits_NV, dim=-1)
+    return -(logprobs_NV.exp() * logprobs_NV).sum(-1)
+
+
+class _LinearHead(torch.autograd.Function):
+    """Log-probabilities under a linear head, tile by tile, keeping only each position's logsumexp for the backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        targets_N: Tensor,
+        transform: LogitTransform,
+        entropy: bool,
+        size: int,
+    ) -> tuple[Tensor, Tensor | None]:
+        logsumexp_N = hidden_ND.new_empty(len(hidden_ND), dtype=torch.float32)
+        logprobs_N = torch.empty_like(logsumexp_N)
+        entropy_N = torch.empty_like(logsumexp_N) if entropy else None
+        for start in range(0, len(hidden_ND), size):
+            rows = slice(start, start + size)
+            logits_NV = _tile_logits(hidden_ND[rows], weight_VD, bias_V, transform)
+            logsumexp_N[rows] = logits_NV.logsumexp(-1)
+            logprobs_N[rows] = logits_NV.gather(1, targets_N[rows, None])[:, 0] - logsumexp_N[rows]
+            if entropy_N is not None:
+                entropy_N[rows] = _entropy(logits_NV)
+        ctx.save_for_backward(hidden_ND, weight_VD, bias_V, targets_N, logsumexp_N)
+        ctx.transform, ctx.size = transform, size
+        if entropy_N is not None:
+            ctx.mark_non_differentiable(entropy_N)
+        return logprobs_N, entropy_N
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad_N, transform = grads[0], ctx.transform
+        hidden_ND, weight_VD, bias_V, targets_N, logsumexp_N = ctx.saved_tensors
+        grad_hidden_ND = torch.empty_like(hidden_ND) if ctx.needs_input_grad[0] else None
+        grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        grad_bias_V = torch.zeros_like(bias_V, dtype=torch.float32) if bias_V is not None and ctx.needs_input_grad[2] else None
+        for start in range(0, len(hidden_ND), ctx.size):
+            rows = slice(start, start + ctx.size)
+            logits_NV = _tile_logits(hidden_ND[rows], weight_VD, bias_V, transform)
+            kept_NV = logits_NV.clone() if transform.cap is not None else None
+            # -grad * p, then + grad at the target: the gradient with respect to what is drawn from
+            grad_NV = logits_NV.sub_(logsumexp_N[rows, None]).exp_().mul_(-grad_N[rows, None])
+            grad_NV.scatter_add_(1, targets_N[rows, None], grad_N[rows, None])
+            grad_NV = transform.backward_(grad_NV, kept_NV)
+            if grad_bias_V is not None:
+                grad_bias_V += grad_NV.sum(0)
+            grad_NV = grad_NV.to(weight_VD.dtype)
+            if grad_hidden_ND is not None:
+                torch.mm(grad_NV, weight_VD, out=grad_hidden_ND[rows])
+            if grad_weight_VD is not None:
+                _add_product(grad_weight_VD, grad_NV, hidden_ND[rows])
+        return (
+            grad_hidden_ND,
+            None if grad_weight_VD is None else grad_weight_VD.to(weight_VD.dtype),
+            None if grad_bias_V is None else grad_bias_V.to(weight_VD.dtype),
+            *(None,) * 4,
+        )
+
+
+def _tile_logits(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, transform: LogitTransform) -> Tensor:
+    with torch.no_grad():
+        return transform.apply_(functional.linear(hidden_ND, weight_VD, bias_V).float())
+
+
+def _add_product(total_VD: Tensor, grad_NV: Tensor, hidden_ND: Tensor) -> None:
+    """total += grad^T hidden, summed over tiles in float32."""
+    if total_VD.dtype == grad_NV.dtype:
+        total_VD.addmm_(grad_NV.T, hidden_ND)
+    else:
+        total_VD += grad_NV.T @ hidden_ND

@@ -1,0 +1,148 @@
+"""Where each token of a batch goes for attention: sequences laid end to end, a common beginning stored once.
+
+A `Segment` is a stretch of new tokens that sees itself causally and, where it is a branch, all of its context: the beginning
+that several sequences share. Segments of similar lengths are brought into a few rectangles, each one call of attention.
+
+Legend: T tokens laid end to end, S query slots and K key slots of all rectangles, R rows, L query columns and C key columns of
+one rectangle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_MAX_PADDED_FRACTION = 0.25
+"""Of a rectangle's area. More rectangles mean less padding and more calls."""
+
+
+class Segment(NamedTuple):
+    """Tokens `start` to `start + length`, after the `context_length` tokens from `context_start` on that they also see."""
+
+    start: int
+    length: int
+    context_start: int = 0
+    context_length: int = 0
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """R segments as rows: queries padded on the right to L columns, keys (context, then the segment) to C columns."""
+
+    query_offset: int
+    key_offset: int
+    rows: int
+    query_columns: int
+    key_columns: int
+    context_R: Tensor | None
+    """Context length of each row; None where no row has one, so that plain causal attention serves."""
+    _masks: dict[tuple[int | None, torch.dtype], Tensor] = field(default_factory=dict, repr=False)
+
+    def mask(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        """0 where a query sees a key, else -inf, [R, 1, L, C] (or [1, 1, L, L]); None = causal. Made once, used by every layer.
+
+        Padding columns stand to the right of everything a real query sees. `window`: how far back a token sees, if limited.
+        """
+        window = window if window is not None and window < self.key_columns else None
+        if self.context_R is None and window is None:
+            return None
+        if (window, dtype) not in self._masks:
+            self._masks[window, dtype] = self._make_mask(window, dtype)
+        return self._masks[window, dtype]
+
+    def _make_mask(self, window: int | None, dtype: torch.dtype) -> Tensor:
+        context_R = torch.zeros(1, dtype=torch.long) if self.context_R is None else self.context_R
+        device = context_R.device
+        query_L, key_C = torch.arange(self.query_columns, device=device), torch.arange(self.key_columns, device=device)
+        distance_RLC = (context_R[:, None] + query_L)[:, :, None] - key_C
+        is_seen_RLC = distance_RLC >= 0
+        if window is not None:
+            is_seen_RLC &= distance_RLC < window
+        return torch.zeros(is_seen_RLC.shape, dtype=dtype, device=device).masked_fill_(~is_seen_RLC, -torch.inf)[:, None]
+
+
+@dataclass(frozen=True)
+class RaggedLayout:
+    """Where each token goes and back. Padding repeats a token of its own row."""
+
+    token_of_query_S: Tensor
+    query_of_token_T: Tensor
+    token_of_key_K: Tensor
+    rectangles: tuple[Rectangle, ...]
+    is_identity: bool
+    """Slots are the tokens as they stand: nothing has to be moved."""
+    has_branches: bool
+    """Some tokens are keys of several rows."""
+    attention_pairs: int
+    """(query, key) pairs that are seen, without padding: what attention has to compute."""
+
+    @classmethod
+    def of_segments(cls, segments: Sequence[Segment], device: torch.device) -> RaggedLayout:
+        """Lay out segments that together hold each token once."""
+        whole = [segment for segment in segments if segment.context_length == 0]
+        branches = [segment for segment in segments if segment.context_length > 0]
+        queries: list[np.ndarray] = []
+        keys: list[np.ndarray] = []
+        rectangles: list[Rectangle] = []
+        n_queries = n_keys = 0
+        for rows in [*_grouped(whole), *_grouped(branches)]:
+            query_columns = max(row.length for row in rows)
+            key_columns = max(row.context_length + row.length for row in rows)
+            context_R = torch.tensor([row.context_length for row in rows], device=device) if rows[0].context_length else None
+            rectangles.append(Rectangle(n_queries, n_keys, len(rows), query_columns, key_columns, context_R))
+            queries += [_padded(row.start, row.length, query_columns) for row in rows]
+            keys += [_key_tokens(row, key_columns) for row in rows]
+            n_queries += len(rows) * query_columns
+            n_keys += len(rows) * key_columns
+        token_of_query_S = np.concatenate(queries)
+        n_tokens = sum(segment.length for segment in segments)
+        query_of_token_T = np.empty(n_tokens, dtype=np.int64)
+        # Padding repeats a row's last token: written in reverse, the first slot of each token stays.
+        query_of_token_T[token_of_query_S[::-1]] = np.arange(n_queries)[::-1]
+        return cls(
+            torch.from_numpy(token_of_query_S).to(device),
+            torch.from_numpy(query_of_token_T).to(device),
+            torch.from_numpy(np.concatenate(keys)).to(device),
+            tuple(rectangles),
+            is_identity=not branches and np.array_equal(token_of_query_S, np.arange(n_tokens)),
+            has_branches=bool(branches),
+            attention_pairs=sum(s.length * s.context_length + s.length * (s.length + 1) // 2 for s in segments),
+        )
+
+
+def _padded(start: int, length: int, columns: int) -> np.ndarray:
+    return np.minimum(np.arange(start, start + columns), start + length - 1)
+
+
+def _key_tokens(row: Segment, columns: int) -> np.ndarray:
+    context = np.arange(row.context_start, row.context_start + row.context_length)
+    return np.concatenate([context, _padded(row.start, row.length, columns - row.context_length)])
+
+
+def _grouped(segments: Sequence[Segment]) -> list[list[Segment]]:
+    """As they stand where that wastes little, else sorted by size and cut where the waste grows too large."""
+    if not segments:
+        return []
+    if _wastes_little(segments):
+        return [list(segments)]
+    groups: list[list[Segment]] = []
+    for segment in sorted(segments, key=lambda s: (-s.context_length - s.length, -s.length)):
+        if groups and _wastes_little([*groups[-1], segment]):
+            groups[-1].append(segment)
+        else:
+            groups.append([segment])
+    return groups
+
+
+def _wastes_little(rows: Sequence[Segment]) -> bool:
+    columns = max(row.length for row in rows)
+    key_columns = max(row.context_length + row.length for row in rows)
+    if rows[0].context_length == 0:  # causal: what counts is the slots
+        return len(rows) * columns * (1 - _MAX_PADDED_FRACTION) <= sum(row.length for row in rows)
+    area = sum(row.length * (row.context_length + row.length) for row in rows)
+    return len(rows) * columns * key_columns * (1 - _MAX_PADDED_FRACTION) <= area

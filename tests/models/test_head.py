@@ -1,0 +1,82 @@
+"""The head in tiles: the same numbers as all logits at once, forward and backward."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from truing.models import head
+from truing.models.head import score_tokens
+from truing.models.load import load_policy
+
+
+@pytest.fixture(scope="module")
+def policy(tiny_model_dir):
+    return load_policy(tiny_model_dir)
+
+
+def scored(policy, *, tiled, temperature=1.0, **config):
+    model = copy.deepcopy(policy)
+    for name, value in config.items():
+        setattr(model.config, name, value)
+    generator = torch.Generator().manual_seed(0)
+    hidden_ND = torch.randn(23, model.config.hidden_size, generator=generator, requires_grad=True)
+    targets_N = torch.randint(0, model.config.vocab_size, (23,), generator=generator)
+    scores = score_tokens(model, hidden_ND, targets_N, temperature=temperature, entropy=True, tiled=tiled)
+    upstream_N = torch.linspace(-1, 2, 23)
+    (scores.logprobs_N * upstream_N).sum().backward()
+    return scores.logprobs_N.detach(), scores.entropy_N, hidden_ND.grad, model.get_output_embeddings().weight.grad
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"temperature": 0.7}, {"final_logit_softcapping": 0.5, "temperature": 0.7}, {"logit_scale": 0.25}]
+)
+def test_tiles_give_the_same_values_and_gradients(policy, monkeypatch, settings):
+    whole = scored(policy, tiled=False, **settings)
+    monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * policy.config.vocab_size})
+    for a, b in zip(whole, scored(policy, tiled=True, **settings), strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
+
+
+def test_a_head_with_a_bias_and_one_that_is_no_plain_layer(policy, monkeypatch):
+    monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * policy.config.vocab_size})
+
+    class Wrapped(nn.Linear):
+        """As an adapter on the head would be."""
+
+    def gradients(kind, *, tiled):
+        model = copy.deepcopy(policy)
+        torch.manual_seed(0)
+        model.set_output_embeddings(kind(model.config.hidden_size, model.config.vocab_size))
+        scores = score_tokens(model, torch.ones(12, model.config.hidden_size), torch.arange(12), tiled=tiled)
+        scores.logprobs_N.pow(2).sum().backward()
+        return model.get_output_embeddings().weight.grad, model.get_output_embeddings().bias.grad
+
+    for kind in (nn.Linear, Wrapped):
+        for a, b in zip(gradients(kind, tiled=False), gradients(kind, tiled=True), strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
+
+
+def test_no_tensor_as_large_as_all_logits_is_made(policy, monkeypatch):
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    vocabulary, n = policy.config.vocab_size, 40
+    monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * vocabulary})
+    largest = 0
+
+    class Largest(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal largest
+            out = func(*args, **(kwargs or {}))
+            for tensor in out if isinstance(out, tuple | list) else [out]:
+                if isinstance(tensor, torch.Tensor):
+                    largest = max(largest, tensor.numel())
+            return out
+
+    model = copy.deepcopy(policy)
+    hidden_ND = torch.randn(n, model.config.hidden_size, requires_grad=True)
+    with Largest():
+        score_tokens(model, hidden_ND, torch.arange(n)).logprobs_N.sum().backward()
+    assert largest <= max(5 * vocabulary, vocabulary * model.config.hidden_size)
+    assert largest < n * vocabulary
