@@ -16,15 +16,15 @@ def policy(tiny_model_dir):
     return load_policy(tiny_model_dir)
 
 
-def scored(policy, *, tiled, temperature=1.0, **config):
+def scored(policy, *, tiled, temperature=1.0, summed=False, upstream=(-1, 2), **config):
     model = copy.deepcopy(policy)
     for name, value in config.items():
         setattr(model.config, name, value)
     generator = torch.Generator().manual_seed(0)
     hidden_ND = torch.randn(23, model.config.hidden_size, generator=generator, requires_grad=True)
     targets_N = torch.randint(0, model.config.vocab_size, (23,), generator=generator)
-    scores = score_tokens(model, hidden_ND, targets_N, temperature=temperature, entropy=True, tiled=tiled)
-    upstream_N = torch.linspace(-1, 2, 23)
+    scores = score_tokens(model, hidden_ND, targets_N, temperature=temperature, entropy=True, summed=summed, tiled=tiled)
+    upstream_N = torch.linspace(*upstream, 23)
     (scores.logprobs_N * upstream_N).sum().backward()
     return scores.logprobs_N.detach(), scores.entropy_N, hidden_ND.grad, model.get_output_embeddings().weight.grad
 
@@ -36,6 +36,15 @@ def test_tiles_give_the_same_values_and_gradients(policy, monkeypatch, settings)
     whole = scored(policy, tiled=False, **settings)
     monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * policy.config.vocab_size})
     for a, b in zip(whole, scored(policy, tiled=True, **settings), strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"final_logit_softcapping": 0.5, "temperature": 0.7}])
+@pytest.mark.parametrize("upstream", [(-0.3, -0.3), (-1, 2)], ids=["promise kept", "promise broken"])
+def test_a_sum_needs_no_second_look_at_the_logits(policy, monkeypatch, settings, upstream):
+    monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * policy.config.vocab_size})
+    plain = scored(policy, tiled=True, upstream=upstream, **settings)
+    for a, b in zip(plain, scored(policy, tiled=True, summed=True, upstream=upstream, **settings), strict=True):
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
 
 

@@ -70,7 +70,9 @@ def _ragged_attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, layout: RaggedLayout, kwargs: dict[str, Any]
 ) -> Tensor:
     """Each segment sees its context and itself causally. Query, key and value are [1, H, T, E]; returns [1, T, H, E]."""
-    query_SHE, *keys_values = (x[0].transpose(0, 1) for x in (query, key, value))
+    # a CPU's kernel is slower in bfloat16 than in float32 (twice, measured), and the casts are cheap beside it
+    dtype = torch.float32 if query.device.type == "cpu" else query.dtype
+    query_SHE, *keys_values = (x[0].transpose(0, 1).to(dtype) for x in (query, key, value))
     if not layout.is_identity:
         there, back = layout.token_of_query_S, layout.query_of_token_T
         # torch leaves Function.apply without types, here and below
@@ -82,7 +84,7 @@ def _ragged_attention(
     pieces = [_rectangle_attention(module, query_SHE, keys_values, rectangle, kwargs) for rectangle in layout.rectangles]
     out_SHE = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
     out_THE: Tensor = out_SHE if layout.is_identity else _FromSlots.apply(out_SHE, layout)  # type: ignore[no-untyped-call]
-    return out_THE[None]
+    return out_THE[None].to(query.dtype)
 
 
 def _rectangle_attention(

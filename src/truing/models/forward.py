@@ -30,18 +30,34 @@ def hidden_states(model: PreTrainedModel, batch: RaggedBatch, **kwargs: Any) -> 
 
 
 def token_logprobs(
-    model: PreTrainedModel, batch: RaggedBatch, where: Positions, *, temperature: float = 1.0, entropy: bool = False
+    model: PreTrainedModel,
+    batch: RaggedBatch,
+    where: Positions,
+    *,
+    temperature: float = 1.0,
+    entropy: bool = False,
+    summed: bool = False,
 ) -> TokenScores:
-    """Log p(token | tokens before it in its sequence) in nats at the places `where`, at `temperature`."""
-    return logprobs_at(model, hidden_states(model, batch), where, temperature=temperature, entropy=entropy)
+    """Log p(token | tokens before it in its sequence) in nats at the places `where`, at `temperature`.
+
+    `summed` says that only their sum is trained on, which is cheaper (`score_tokens`).
+    """
+    hidden_TD = hidden_states(model, batch)
+    return logprobs_at(model, hidden_TD, where, temperature=temperature, entropy=entropy, summed=summed)
 
 
 def logprobs_at(
-    model: PreTrainedModel, hidden_TD: Tensor, where: Positions, *, temperature: float = 1.0, entropy: bool = False
+    model: PreTrainedModel,
+    hidden_TD: Tensor,
+    where: Positions,
+    *,
+    temperature: float = 1.0,
+    entropy: bool = False,
+    summed: bool = False,
 ) -> TokenScores:
     """`token_logprobs` from hidden states at hand."""
     hidden_ND = hidden_TD.index_select(0, where.before_N)
-    return score_tokens(model, hidden_ND, where.targets_N, temperature=temperature, entropy=entropy)
+    return score_tokens(model, hidden_ND, where.targets_N, temperature=temperature, entropy=entropy, summed=summed)
 
 
 def token_values(model: PreTrainedModel, batch: RaggedBatch, where: Positions) -> Tensor:

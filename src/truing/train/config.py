@@ -49,7 +49,7 @@ class StageConfig(Config):
     """What happens to a row longer than `max_tokens`."""
     max_tokens: int | None = Field(default=None, ge=2)
     """Longest sequence trained on; by default what the model's context holds."""
-    micro_batch_tokens: int = Field(default=8192, ge=1)
+    micro_batch_tokens: int = Field(default=4096, ge=1)
     """Tokens in one forward pass. Bounds memory and leaves the gradient as it is."""
     share_prompts: bool = True
     """Run a prompt once for all its answers, forward and backward. Off, each answer brings its own copy: same result, slower."""

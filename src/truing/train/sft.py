@@ -129,7 +129,7 @@ def losses(model: PreTrainedModel, examples: Sequence[Example], budget: int) -> 
     token_count = sum(example.n_trained for example in examples)
     for run_ in token_runs(range(len(examples)), [len(example.tokens) for example in examples], budget):
         batch, where = ragged([examples[row] for row in run_], model.device)
-        yield sft(token_logprobs(model, batch, where).logprobs_N, token_count)
+        yield sft(token_logprobs(model, batch, where, summed=True).logprobs_N, token_count)
 
 
 @torch.no_grad()
