@@ -30,6 +30,11 @@ class KillAt:
             raise Killed
 
 
+def unhurried(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Rows of metrics without how long anything took."""
+    return [{name: row[name] for name in row if not name.endswith(("_s", "floor_fraction"))} for row in rows]
+
+
 def make_pairs(n: int, seed: int) -> list[PreferencePair]:
     """Short answers are preferred to padded ones."""
     draw = random.Random(seed)

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,8 +9,11 @@ from torch.testing import assert_close
 
 from truing.errors import TruingError
 from truing.losses.masked import LossOutput
+from truing.models.forward import token_logprobs
+from truing.models.load import load_policy
+from truing.models.ragged import RaggedBatch
 from truing.train.config import OptimiserConfig
-from truing.train.step import Stepper, schedule_factor
+from truing.train.step import SPEED, Stepper, mean_speed, schedule_factor
 
 CONSTANT = OptimiserConfig(lr=0.1, schedule="constant", warmup_fraction=0)
 
@@ -30,7 +34,9 @@ def test_any_split_into_micro_batches_gives_the_same_step(cuts: list[int]) -> No
     whole, split = line(), line()
     expected = Stepper(whole, CONSTANT, 10, "test").step([squared_error(whole, inputs_N, 12)])
     got = Stepper(split, CONSTANT, 10, "test").step(squared_error(split, part, 12) for part in inputs_N.split(cuts))
-    assert got == pytest.approx(expected, abs=1e-6)
+    assert {name: got[name] for name in got.keys() - SPEED} == pytest.approx(
+        {name: expected[name] for name in expected.keys() - SPEED}, abs=1e-6
+    )
     for a, b in zip(whole.parameters(), split.parameters(), strict=True):
         assert_close(a, b)
 
@@ -100,3 +106,29 @@ def test_learning_a_line() -> None:
     losses = [stepper.step([squared_error(model, torch.linspace(-1, 1, 8), 8)])["loss"] for _ in range(200)]
     assert losses[-1] < 1e-3 * losses[0]
     assert math.isclose(model.weight.item(), 2, abs_tol=0.1)
+
+
+def test_every_step_says_how_fast_it_was(tiny_model_dir: Path) -> None:
+    model = load_policy(tiny_model_dir)
+    batch = RaggedBatch.from_sequences([[5, 6, 7, 8], [5, 6, 9]], groups=[0, 0])
+    loss = LossOutput(-token_logprobs(model, batch, batch.every_position()).logprobs_N.mean())
+    stepper = Stepper(model, CONSTANT, 2, "test")
+    rows = [stepper.step(iter([loss]))]
+    assert rows[0]["tokens_per_s"] == rows[0]["floor_fraction"] == 0, "the forward pass ran before the step"
+
+    def outputs() -> Iterator[LossOutput]:
+        yield LossOutput(-token_logprobs(model, batch, batch.every_position()).logprobs_N.mean())
+
+    rows.append(stepper.step(outputs()))
+    assert rows[1]["tokens_per_s"] == pytest.approx(5 / rows[1]["step_s"])
+    assert 0 < rows[1]["floor_fraction"] < 1
+
+
+def test_mean_speed_weighs_steps_by_their_time() -> None:
+    rows = [
+        {"step": 0, "heldout_loss": 1.0},
+        {"step_s": 1.0, "tokens_per_s": 10.0, "floor_fraction": 0.5},
+        {"step_s": 3.0, "tokens_per_s": 20.0, "floor_fraction": 0.1},
+    ]
+    assert mean_speed(rows) == pytest.approx({"tokens_per_s": 17.5, "floor_fraction": 0.2})
+    assert mean_speed(rows[:1]) == {}

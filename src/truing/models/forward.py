@@ -13,12 +13,14 @@ from transformers import PreTrainedModel
 
 from truing.errors import TruingError
 from truing.models.attention import LAYOUT
+from truing.models.flops import count_head, count_trunk
 from truing.models.head import TokenScores, score_tokens
 from truing.models.ragged import Positions, RaggedBatch
 
 
 def hidden_states(model: PreTrainedModel, batch: RaggedBatch, **kwargs: Any) -> Tensor:
     """Last hidden states of the whole batch, [T, D]. Sequences do not see each other."""
+    count_trunk(model, batch.n_tokens, batch.layout.attention_pairs)
     output = model.base_model(
         input_ids=batch.tokens_T[None],
         position_ids=batch.position_ids_T[None],
@@ -57,6 +59,7 @@ def logprobs_at(
 ) -> TokenScores:
     """`token_logprobs` from hidden states at hand."""
     hidden_ND = hidden_TD.index_select(0, where.before_N)
+    count_head(model.get_output_embeddings(), hidden_ND)
     return score_tokens(model, hidden_ND, where.targets_N, temperature=temperature, entropy=entropy, summed=summed)
 
 
@@ -85,6 +88,7 @@ def scalar_head(model: PreTrainedModel) -> torch.nn.Module:
 
 
 def _scalar(head: torch.nn.Module, hidden_ND: Tensor) -> Tensor:
+    count_head(head, hidden_ND)
     values_N: Tensor = head(hidden_ND)[:, 0].float()
     return values_N
 

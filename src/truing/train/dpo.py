@@ -40,7 +40,7 @@ from truing.train.examples import (
 )
 from truing.train.log import MetricsLog
 from truing.train.session import Checkpointer, parent_hash, ready_to_train
-from truing.train.step import Stepper
+from truing.train.step import Stepper, mean_speed
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def run(
         metrics = stepper.step(_losses(model, [train[row] for row in rows], reference_P2[rows], config))
         log.write({"step": step + 1, **metrics})
         checkpoints.after_step(step + 1, {})
-        (progress or NullProgress()).update(step + 1, len(plan), {name: metrics[name] for name in ("loss", "accuracy")})
+        headline = {name: metrics[name] for name in ("loss", "accuracy", "floor_fraction")}
+        (progress or NullProgress()).update(step + 1, len(plan), headline)
     log.close()
     accuracy = _heldout_accuracy(model, heldout, reference_P2[len(train) :], config)
     save_model(model, tokenizer, draft.path / "model")
@@ -96,6 +97,7 @@ def run(
         {
             "heldout_accuracy": accuracy,
             "loss": log.read()[-1]["loss"],
+            **mean_speed(log.read()),
             "rows_dropped": dropped,
             "rows_truncated": truncated,
         }

@@ -11,6 +11,7 @@ Held-out accuracy and calibration carry intervals clustered by prompt.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from truing.train.log import METRICS
 from truing.train.processes import train_members_in_processes
 from truing.train.reward_member import MemberJob, MemberResult, headline, train_member
 from truing.train.session import parent_hash
+from truing.train.step import mean_speed
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def run(
     write_text(draft.path / METRICS, "".join(line + "\n" for line in logs))
     metrics = _heldout_metrics(results, [heldout[row] for row in results[0].heldout_kept])
     dropped = {"rows_dropped": results[0].rows_dropped, "rows_truncated": results[0].rows_truncated}
-    return draft.publish({**metrics, **dropped})
+    return draft.publish({**metrics, **mean_speed(json.loads(line) for line in logs), **dropped})
 
 
 def _train_one_after_another(jobs: Sequence[MemberJob], progress: Progress) -> list[MemberResult]:

@@ -151,7 +151,7 @@ def _scores(model: PreTrainedModel, pairs: Sequence[PairExample], *, share_promp
 
 def headline(latest: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """What is worth watching: means over members."""
-    return {name: sum(metrics[name] for metrics in latest) / len(latest) for name in ("loss", "accuracy")}
+    return {name: sum(metrics[name] for metrics in latest) / len(latest) for name in ("loss", "accuracy", "floor_fraction")}
 
 
 def _say(message: dict[str, object]) -> None:

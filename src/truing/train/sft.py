@@ -34,7 +34,7 @@ from truing.train.config import SFTConfig
 from truing.train.examples import Example, demonstration_examples, longest_allowed, ragged, sequence_sums
 from truing.train.log import MetricsLog
 from truing.train.session import Checkpointer, parent_hash, ready_to_train
-from truing.train.step import Stepper
+from truing.train.step import Stepper, mean_speed
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def run(
         metrics = stepper.step(losses(model, [train[row] for row in plan[step]], config.micro_batch_tokens))
         log.write({"step": step + 1, **metrics})
         checkpoints.after_step(step + 1, state)
-        (progress or NullProgress()).update(step + 1, len(plan), {"loss": metrics["loss"]})
+        (progress or NullProgress()).update(step + 1, len(plan), {name: metrics[name] for name in ("loss", "floor_fraction")})
     after = heldout_loss(model, heldout, config.micro_batch_tokens)
     log.write({"step": len(plan), "heldout_loss": after.value})
     log.close()
@@ -103,6 +103,7 @@ def run(
         {
             "heldout_loss_before": Estimate.model_validate(state["heldout_before"]),
             "heldout_loss": after,
+            **mean_speed(log.read()),
             "rows_dropped": fitted.dropped(len(demonstrations)),
             "rows_truncated": fitted.n_truncated,
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 import torch
@@ -26,6 +27,6 @@ def side_by_side(first: Callable[[], FirstT], second: Callable[[], SecondT], dev
     if device.type != "cpu" or torch.get_num_threads() > 1 or (os.cpu_count() or 1) < 2:
         return first(), second()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        other = pool.submit(second)
+        other = pool.submit(copy_context().run, second)  # what counts the work of this thread counts that of the other too
         result = first()
         return result, other.result()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,11 @@ from torch.optim import AdamW
 
 from truing.errors import TruingError
 from truing.losses.masked import LossOutput
+from truing.models.flops import FloorCounter
 from truing.train.config import OptimiserConfig
+
+SPEED = ("step_s", "tokens_per_s", "floor_fraction")
+"""Metrics of a step that say how fast it was. Of everything a step returns, only these differ when it is done again."""
 
 
 class Stepper:
@@ -37,15 +42,17 @@ class Stepper:
     def step(self, outputs: Iterable[LossOutput]) -> dict[str, float]:
         """Sum the gradients of `outputs` (made lazily, one micro-batch at a time) and apply them.
 
-        Returns their metrics summed, with `loss`, `grad_norm` (before clipping) and `lr`. Raises TruingError where the loss or
-        its gradient is not finite: the weights are then as they were.
+        Returns their metrics summed, with `loss`, `grad_norm` (before clipping), `lr` and what `SPEED` names. Raises TruingError
+        where the loss or its gradient is not finite: the weights are then as they were.
         """
+        started = time.perf_counter()
         totals: dict[str, Tensor] = {}
-        for output in outputs:
-            output.loss.backward()
-            self._gather_gradients()
-            for name, value in {"loss": output.loss, **output.metrics}.items():
-                totals[name] = totals.get(name, 0) + value.detach()
+        with FloorCounter() as floor:
+            for output in outputs:
+                output.loss.backward()
+                self._gather_gradients()
+                for name, value in {"loss": output.loss, **output.metrics}.items():
+                    totals[name] = totals.get(name, 0) + value.detach()
         totals["grad_norm"] = nn.utils.clip_grad_norm_(self.masters.parameters(), self._config.max_grad_norm)
         metrics = to_floats(totals)
         self._refuse_non_finite(metrics)
@@ -56,7 +63,9 @@ class Stepper:
         self.optimiser.zero_grad()
         self._publish_weights()
         self.steps_done += 1
-        return metrics
+        step_s = time.perf_counter() - started
+        speed = (step_s, floor.tokens / step_s, floor.seconds() / step_s)
+        return metrics | dict(zip(SPEED, speed, strict=True))
 
     def _gather_gradients(self) -> None:
         for weight, master in zip(self._weights, self.masters, strict=True):
@@ -103,6 +112,16 @@ def schedule_factor(config: OptimiserConfig, step: int, total_steps: int) -> flo
         return 1.0
     done = (step - warmup) / max(1, total_steps - warmup)
     return 1 - done if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+
+
+def mean_speed(rows: Iterable[Mapping[str, object]]) -> dict[str, float]:
+    """Tokens a second and fraction of the floor over the steps that log `rows` tell of; nothing where they tell of none."""
+    steps = [[float(str(row[name])) for name in SPEED] for row in rows if SPEED[0] in row]
+    total_s = sum(step_s for step_s, _, _ in steps)
+    if not steps:
+        return {}
+    tokens, floor_s = (sum(step[0] * step[index] for step in steps) for index in (1, 2))
+    return {"tokens_per_s": tokens / total_s, "floor_fraction": floor_s / total_s}
 
 
 def to_floats(values: dict[str, Tensor]) -> dict[str, float]:
