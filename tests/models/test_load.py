@@ -128,3 +128,8 @@ def test_a_scorer_comes_back_with_its_head(tiny_model_dir, tmp_path):
 
 def test_chat_template_can_be_given(tiny_model_dir):
     assert load_tokenizer(tiny_model_dir, "{{ eos_token }}").chat_template == "{{ eos_token }}"
+
+
+def test_flex_attention_is_refused_where_it_cannot_train(tiny_model_dir):
+    with pytest.raises(TruingError, match="no backward pass on a CPU"):
+        load_policy(tiny_model_dir, LoadSettings(device="cpu", attention="flex"))

@@ -235,3 +235,16 @@ def test_a_shared_beginning_is_stored_once():
     assert shared_length([sequences[0], sequences[1]]) == 6
     # context 3 seen by 2 + 1 tokens, causal within
     assert batch.layout.attention_pairs == 6 + (2 * 3 + 3) + (3 + 1) + 3
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@settings(max_examples=10, deadline=None)
+@given(GROUPED)
+def test_flex_attention_sees_what_rectangles_see(policy, tree):
+    sequences, groups = laid_out(tree)
+    flex = copy.deepcopy(policy)
+    flex.set_attn_implementation("truing_flex")
+    batch = RaggedBatch.from_sequences(sequences, groups=groups)
+    with torch.no_grad():  # torch 2.13 has no backward pass of FlexAttention on a CPU
+        rectangles, blocks = (token_logprobs(model, batch, batch.every_position()).logprobs_N for model in (policy, flex))
+    torch.testing.assert_close(blocks, rectangles, rtol=0, atol=1e-5)

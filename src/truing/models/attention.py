@@ -1,9 +1,10 @@
 """Attention over sequences laid end to end, without padding anywhere else in the model.
 
-Registered with transformers as "truing". Given a `RaggedLayout` it brings queries, keys and values into a few rectangles of
-similar lengths, runs attention there, and lays the result end to end again: right padding is never seen, so neighbours are
-exactly independent and no T x T mask is made. Given a `StepLayout`, each row has one new token that sees its row of a key/value
-cache. Without a layout it is transformers' own sdpa.
+Registered with transformers under two names. "truing", given a `RaggedLayout`, brings queries, keys and values into a few
+rectangles of similar lengths, runs attention there, and lays the result end to end again: right padding is never seen, so
+neighbours are exactly independent and no T x T mask is made. "truing_flex" leaves tokens where they are and has FlexAttention
+skip every block that nobody sees: what a GPU prefers. Given a `StepLayout`, each row has one new token that sees its row of a
+key/value cache. Without a layout both are transformers' own sdpa.
 
 Shapes: T tokens laid end to end, S query slots and K key slots of the rectangles, R rows, L query columns and C key columns of
 one rectangle, H heads, E head width.
@@ -13,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention.flex_attention import flex_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -26,6 +29,7 @@ from truing.errors import TruingError
 from truing.models.layout import RaggedLayout, Rectangle
 
 ATTENTION = "truing"
+FLEX_ATTENTION = "truing_flex"
 LAYOUT = "truing_layout"
 """Keyword that carries the layout through a model's forward to its attention layers."""
 _UNSUPPORTED = ("softcap", "s_aux", "position_bias")
@@ -121,8 +125,28 @@ def _step_attention(query: Tensor, key: Tensor, value: Tensor, layout: StepLayou
     return out.reshape(rows, 1, heads, value.shape[-1])
 
 
+def _flex_attention(query: Tensor, key: Tensor, value: Tensor, layout: RaggedLayout, kwargs: dict[str, Any]) -> Tensor:
+    """What `_ragged_attention` computes, by FlexAttention (Dong et al. 2024); compiled on CUDA."""
+    run = _compiled_flex() if query.device.type == "cuda" else flex_attention
+    mask = layout.block_mask(kwargs.get("sliding_window"))
+    out_1HTE: Tensor = run(query, key, value, block_mask=mask, scale=kwargs.get("scaling"), enable_gqa=query.shape != key.shape)
+    return out_1HTE.transpose(1, 2)
+
+
+@cache
+def _compiled_flex() -> Any:
+    return torch.compile(flex_attention, dynamic=True)
+
+
 def _attention(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    flex: bool = False,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
     layout = kwargs.pop(LAYOUT, None)
     if layout is None:
@@ -136,8 +160,16 @@ def _attention(
         )
     if isinstance(layout, StepLayout):
         return _step_attention(query, key, value, layout, kwargs), None
+    if flex:
+        if kwargs.get("dropout"):
+            raise TruingError(
+                "FlexAttention has no dropout: use load.attention = 'rectangles', or a model without attention dropout"
+            )
+        return _flex_attention(query, key, value, layout, kwargs), None
     return _ragged_attention(module, query, key, value, layout, kwargs), None
 
 
 AttentionInterface.register(ATTENTION, _attention)
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+AttentionInterface.register(FLEX_ATTENTION, partial(_attention, flex=True))
+AttentionMaskInterface.register(FLEX_ATTENTION, sdpa_mask)

@@ -9,6 +9,7 @@ from pydantic import Field
 from truing.config import Config
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Attention = Literal["auto", "rectangles", "flex"]
 HeadInit = Literal["normal", "zeros"]
 
 
@@ -20,6 +21,11 @@ class LoadSettings(Config):
     )
     dtype: Dtype = Field(default="auto", description='"auto" is bfloat16 on cuda and float32 elsewhere')
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model; only if you trust it")
+    attention: Attention = Field(
+        default="auto",
+        description='how unpadded batches attend: "rectangles" (like lengths together, any device), "flex" (FlexAttention); '
+        '"auto" is flex on cuda and rectangles elsewhere',
+    )
     gradient_checkpointing: bool = Field(
         default=False, description="recompute activations in the backward pass: slower, far less memory"
     )

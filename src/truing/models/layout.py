@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 _MAX_PADDED_FRACTION = 0.25
 """Of a rectangle's area. More rectangles mean less padding and more calls."""
@@ -78,12 +79,19 @@ class RaggedLayout:
     """Slots are the tokens as they stand: nothing has to be moved."""
     has_branches: bool
     """Some tokens are keys of several rows."""
+    segment_T: Tensor
+    """Number of the segment that each token stands in."""
+    context_segment_T: Tensor
+    """Number of the segment that is its context, -1 where it has none."""
+    position_T: Tensor
+    """Tokens that stand before it in its sequence."""
     attention_pairs: int
     """(query, key) pairs that are seen, without padding: what attention has to compute."""
+    _block_masks: dict[int | None, BlockMask] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_segments(cls, segments: Sequence[Segment], device: torch.device) -> RaggedLayout:
-        """Lay out segments that together hold each token once."""
+        """Lay out segments that together hold each token once, in the order they stand."""
         whole = [segment for segment in segments if segment.context_length == 0]
         branches = [segment for segment in segments if segment.context_length > 0]
         queries: list[np.ndarray] = []
@@ -101,6 +109,9 @@ class RaggedLayout:
             n_keys += len(rows) * key_columns
         token_of_query_S = np.concatenate(queries)
         n_tokens = sum(segment.length for segment in segments)
+        lengths = [segment.length for segment in segments]
+        by_start = {segment.start: number for number, segment in enumerate(segments)}
+        contexts = [by_start[segment.context_start] if segment.context_length else -1 for segment in segments]
         query_of_token_T = np.empty(n_tokens, dtype=np.int64)
         # Padding repeats a row's last token: written in reverse, the first slot of each token stays.
         query_of_token_T[token_of_query_S[::-1]] = np.arange(n_queries)[::-1]
@@ -111,8 +122,28 @@ class RaggedLayout:
             tuple(rectangles),
             is_identity=not branches and np.array_equal(token_of_query_S, np.arange(n_tokens)),
             has_branches=bool(branches),
+            segment_T=torch.from_numpy(np.repeat(np.arange(len(segments)), lengths)).to(device),
+            context_segment_T=torch.from_numpy(np.repeat(contexts, lengths)).to(device),
+            position_T=torch.from_numpy(np.concatenate([np.arange(s.length) + s.context_length for s in segments])).to(device),
             attention_pairs=sum(s.length * s.context_length + s.length * (s.length + 1) // 2 for s in segments),
         )
+
+    def block_mask(self, window: int | None) -> BlockMask:
+        """Which blocks of the T x T square anyone sees, and the rule within them: made once, used by every layer."""
+        if window not in self._block_masks:
+            segment_T, context_T, position_T = self.segment_T, self.context_segment_T, self.position_T
+
+            def sees(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+                is_seen = (segment_T[query] == segment_T[key]) & (query >= key)
+                is_seen = is_seen | (context_T[query] == segment_T[key])
+                if window is not None:
+                    is_seen = is_seen & (position_T[query] - position_T[key] < window)
+                return is_seen
+
+            n_tokens = len(segment_T)
+            mask = create_block_mask(sees, None, None, n_tokens, n_tokens, device=segment_T.device)
+            self._block_masks[window] = mask
+        return self._block_masks[window]
 
 
 def _padded(start: int, length: int, columns: int) -> np.ndarray:

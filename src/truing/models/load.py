@@ -27,7 +27,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from truing.errors import TruingError
-from truing.models.attention import ATTENTION
+from truing.models.attention import ATTENTION, FLEX_ATTENTION
 from truing.models.config import HeadInit, LoadSettings
 from truing.models.durable import durable_folder
 from truing.models.probe import require_ragged
@@ -72,6 +72,14 @@ def choose_dtype(settings: LoadSettings, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     dtype: torch.dtype = getattr(torch, settings.dtype)
     return dtype
+
+
+def choose_attention(settings: LoadSettings, device: torch.device) -> str:
+    """The name under which transformers finds the attention that settings ask for. Raises TruingError where it cannot train."""
+    if settings.attention == "flex" and device.type == "cpu":
+        raise TruingError('attention = "flex": FlexAttention has no backward pass on a CPU; use "rectangles" or "auto"')
+    uses_flex = settings.attention == "flex" or (settings.attention == "auto" and device.type == "cuda")
+    return FLEX_ATTENTION if uses_flex else ATTENTION
 
 
 def load_tokenizer(
@@ -132,7 +140,7 @@ def _load(auto: Any, path: str | Path, settings: LoadSettings, may_lack: tuple[s
         model, info = auto.from_pretrained(
             where,
             dtype=choose_dtype(settings, device),
-            attn_implementation=ATTENTION,
+            attn_implementation=choose_attention(settings, device),
             trust_remote_code=settings.trust_remote_code,
             use_safetensors=True,
             output_loading_info=True,

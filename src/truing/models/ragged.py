@@ -32,7 +32,6 @@ class RaggedBatch:
     """Sequences laid end to end. `starts_B` and `ends_B` index each sequence's first and last token in `tokens_T`."""
 
     tokens_T: Tensor
-    position_ids_T: Tensor
     lengths_B: Tensor
     starts_B: Tensor
     ends_B: Tensor
@@ -52,7 +51,6 @@ class RaggedBatch:
             raise TruingError("a batch holds no sequences, or an empty one: every prompt must render to at least one token")
         arrays = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
         pieces: list[np.ndarray] = []
-        positions: list[np.ndarray] = []
         segments: list[Segment] = []
         places: list[np.ndarray] = [np.empty(0)] * len(arrays)
         n_tokens = 0
@@ -63,7 +61,6 @@ class RaggedBatch:
             seen = context.length if context else 0
             segments.append(Segment(n_tokens, len(piece), context.start if context else 0, seen))
             pieces.append(piece)
-            positions.append(np.arange(seen, seen + len(piece)))
             n_tokens += len(piece)
             return np.arange(n_tokens - len(piece), n_tokens)
 
@@ -82,13 +79,17 @@ class RaggedBatch:
         device = torch.device(device)
         return cls(
             torch.from_numpy(np.concatenate(pieces)).to(device),
-            torch.from_numpy(np.concatenate(positions)).to(device),
             torch.tensor([len(array) for array in arrays], device=device),
             torch.tensor([place[0] for place in places], device=device),
             torch.tensor([place[-1] for place in places], device=device),
             RaggedLayout.of_segments(segments, device),
             tuple(places),
         )
+
+    @property
+    def position_ids_T(self) -> Tensor:
+        """Each token's place in its sequence."""
+        return self.layout.position_T
 
     @property
     def n_sequences(self) -> int:
