@@ -18,10 +18,7 @@ from truing.rollout.wave import Wave
 
 
 class LocalSampler:
-    """A `Sampler` over a model held in this process, at most `max_batch` completions at once.
-
-    Whoever changes the weights raises `weights_version`.
-    """
+    """A `Sampler` over a model held in this process, at most `max_batch` completions at once."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_batch: int = 128) -> None:
         self.model = model
@@ -32,6 +29,14 @@ class LocalSampler:
         ends = [end for end in end_token_ids(tokenizer, model.config, model.generation_config) if end < vocabulary]
         self._is_end_V = torch.zeros(vocabulary, dtype=torch.bool, device=model.device)
         self._is_end_V[ends] = True
+
+    def load_weights(self, model: PreTrainedModel, version: int) -> None:
+        """See `Sampler.load_weights`. The model is the very one that is trained: nothing is copied."""
+        self.model = model
+        self.weights_version = version
+
+    def close(self) -> None:
+        """Nothing is held beyond a call of `sample`."""
 
     def sample(
         self,

@@ -6,13 +6,16 @@ Torch-free, so that settings can be read without loading an engine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import Field
 
 from truing.config import Config
 from truing.errors import TruingError
 from truing.records import SampledCompletion
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 OnProgress = Callable[[int, int], None]
 """Told (completions finished, completions asked for)."""
@@ -47,7 +50,7 @@ class SamplingSettings(Config):
 
 
 class Sampler(Protocol):
-    """Draws completions from one policy."""
+    """Draws completions from one policy. Each change of its weights is followed by a `load_weights`, the last use by a `close`."""
 
     @property
     def weights_version(self) -> int:
@@ -67,4 +70,12 @@ class Sampler(Protocol):
 
         Raises TruingError where a prompt and its completion would not fit into the model's context.
         """
+        ...
+
+    def load_weights(self, model: PreTrainedModel, version: int) -> None:
+        """Sample from these weights from now on, and write `version` on what is drawn."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the engine holds."""
         ...

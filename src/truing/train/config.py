@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from truing.config import Config
 from truing.models.config import HeadInit, LoadSettings
+from truing.rollout.config import EngineConfig
 
 
 class OptimiserConfig(Config):
@@ -123,6 +124,7 @@ class PPOConfig(StageConfig):
     """Of sampling and of every log-probability. Top-p and top-k are not offered: they would make log-probabilities wrong."""
     sample_batch: int = Field(default=128, ge=1)
     """Completions under way at once. Bounds memory; what is drawn does not depend on it."""
+    engine: EngineConfig = EngineConfig()
     epochs: int = Field(default=4, ge=1)
     minibatches: int = Field(default=1, ge=1)
     """Optimiser steps an epoch."""

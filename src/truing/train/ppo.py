@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import chain
@@ -30,7 +31,7 @@ from truing.losses.policy import AdaptiveKL, k1, ppo_policy, ppo_value
 from truing.models.forward import token_logprobs, token_values
 from truing.models.load import save_model
 from truing.records import Alarm, NullProgress, Progress, Rollout, seed_for
-from truing.rollout.local import LocalSampler
+from truing.rollout.make import make_sampler
 from truing.store.artifacts import Artifact, Metric, Store
 from truing.train.config import PPOConfig
 from truing.train.examples import shuffled
@@ -63,7 +64,6 @@ def run(
         return draft
     models = load_models(config, inputs)
     data = read_data(config, inputs, models)
-    sampler = LocalSampler(models.policy, models.tokenizer, max_batch=config.sample_batch)
     steps = config.updates * config.epochs * config.minibatches
     policy_stepper = Stepper(models.policy, config.optimiser, steps, "ppo policy")
     value_stepper = Stepper(models.value, config.value_optimiser, steps, "ppo value model")
@@ -81,33 +81,34 @@ def run(
     _replay(observer, log, journal)
     stopped_by: Alarm | None = None
 
-    for update in range(counts.update + 1, config.updates + 1):
-        sampler.weights_version = update - 1
-        experience = collect(update, data.batch(update), models, sampler, config, gold)
-        observed = asdict(experience.metrics)
-        alarms = observer(update, _without_gold(experience.rollouts), observed) if observer else []
-        journal.write(experience.rollouts, alarms)
-        if best and journal.alarms == 0:
-            best.take(models.policy)
-            counts = counts.model_copy(update={"best_update": update})
-        beta = counts.beta * config.kl.raise_factor if any(a.action == "raise_beta" for a in alarms) else counts.beta
-        row = {"update": update, **observed, **_gold_metrics(experience, config), "beta": beta, "alarms": len(alarms)}
-        stopped_by = next((alarm for alarm in alarms if alarm.action == "stop"), None)
-        if stopped_by is not None:
-            log.write({**row, **experience.timings._asdict()})
-            break
+    with closing(make_sampler(config.engine, models.policy, models.tokenizer, max_batch=config.sample_batch)) as sampler:
+        for update in range(counts.update + 1, config.updates + 1):
+            sampler.load_weights(models.policy, update - 1)
+            experience = collect(update, data.batch(update), models, sampler, config, gold)
+            observed = asdict(experience.metrics)
+            alarms = observer(update, _without_gold(experience.rollouts), observed) if observer else []
+            journal.write(experience.rollouts, alarms)
+            if best and journal.alarms == 0:
+                best.take(models.policy)
+                counts = counts.model_copy(update={"best_update": update})
+            beta = counts.beta * config.kl.raise_factor if any(a.action == "raise_beta" for a in alarms) else counts.beta
+            row = {"update": update, **observed, **_gold_metrics(experience, config), "beta": beta, "alarms": len(alarms)}
+            stopped_by = next((alarm for alarm in alarms if alarm.action == "stop"), None)
+            if stopped_by is not None:
+                log.write({**row, **experience.timings._asdict()})
+                break
 
-        started = time.perf_counter()
-        metrics = _improve(update, experience, beta, models, policy_stepper, value_stepper, data, config)
-        log.write({**row, **metrics, **experience.timings._asdict(), "update_s": time.perf_counter() - started})
-        if config.kl.adaptive:
-            controller = AdaptiveKL(config.kl.target_nats, config.kl.horizon)
-            beta = controller.next_beta(beta, experience.metrics.kl_nats, len(experience.episodes))
-        counts = counts.model_copy(
-            update={"update": update, "beta": beta, "rollouts": journal.rollouts, "alarms": journal.alarms}
-        )
-        checkpoints.after_step(update, counts.to_extra())
-        (progress or NullProgress()).update(update, config.updates, _headline(row))
+            started = time.perf_counter()
+            metrics = _improve(update, experience, beta, models, policy_stepper, value_stepper, data, config)
+            log.write({**row, **metrics, **experience.timings._asdict(), "update_s": time.perf_counter() - started})
+            if config.kl.adaptive:
+                controller = AdaptiveKL(config.kl.target_nats, config.kl.horizon)
+                beta = controller.next_beta(beta, experience.metrics.kl_nats, len(experience.episodes))
+            counts = counts.model_copy(
+                update={"update": update, "beta": beta, "rollouts": journal.rollouts, "alarms": journal.alarms}
+            )
+            checkpoints.after_step(update, counts.to_extra())
+            (progress or NullProgress()).update(update, config.updates, _headline(row))
 
     log.close()
     save_model(models.policy, models.tokenizer, draft.path / "model")

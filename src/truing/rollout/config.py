@@ -1,0 +1,27 @@
+"""Which engine draws completions, and what it may use. Torch-free."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from truing.config import Config
+
+
+class VllmConfig(Config):
+    """Settings of the vLLM engine, which runs in a process of its own."""
+
+    python: str | None = None
+    """The interpreter of the environment that holds vLLM, where it is not truing's own (vLLM pins other versions)."""
+    cache_gib: float = Field(default=1.0, gt=0)
+    """Memory for its key/value cache."""
+    attempts: int = Field(default=3, ge=1)
+    """Times the engine is started for one batch of prompts before the run is given up: it is started again where it dies."""
+
+
+class EngineConfig(Config):
+    """The engine that draws completions: `local` in this process, or `vllm` in one of its own."""
+
+    kind: Literal["local", "vllm"] = "local"
+    vllm: VllmConfig = VllmConfig()
