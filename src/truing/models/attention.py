@@ -12,7 +12,6 @@ one rectangle, H heads, E head width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -85,19 +84,27 @@ def _ragged_attention(
             keys_values = [_gathered(x, layout.token_of_key_K) for x in keys_values]
         else:
             keys_values = [_ToSlots.apply(x, there, back) for x in keys_values]  # type: ignore[no-untyped-call]
-    pieces = [_rectangle_attention(module, query_SHE, keys_values, rectangle, kwargs) for rectangle in layout.rectangles]
+    # split, not narrow: its backward is one concatenation, not a tensor of zeros for every rectangle
+    sizes = [(x.rows * x.query_columns, x.rows * x.key_columns) for x in layout.rectangles]
+    queries = query_SHE.split([n_queries for n_queries, _ in sizes])
+    keys, values = (x.split([n_keys for _, n_keys in sizes]) for x in keys_values)
+    pieces = [
+        _rectangle_attention(module, *parts, kwargs) for parts in zip(queries, keys, values, layout.rectangles, strict=True)
+    ]
     out_SHE = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
     out_THE: Tensor = out_SHE if layout.is_identity else _FromSlots.apply(out_SHE, layout)  # type: ignore[no-untyped-call]
     return out_THE[None].to(query.dtype)
 
 
 def _rectangle_attention(
-    module: torch.nn.Module, query_SHE: Tensor, keys_values: Sequence[Tensor], rectangle: Rectangle, kwargs: dict[str, Any]
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, rectangle: Rectangle, kwargs: dict[str, Any]
 ) -> Tensor:
     """Attention of one rectangle's rows: [R * L, H, E]."""
-    query_RHLE = _rows(query_SHE, rectangle.query_offset, rectangle.rows, rectangle.query_columns)
-    key_RHCE, value_RHCE = (_rows(x, rectangle.key_offset, rectangle.rows, rectangle.key_columns) for x in keys_values)
-    mask = rectangle.mask(kwargs.get("sliding_window"), query_RHLE.dtype)
+    columns = (rectangle.query_columns, rectangle.key_columns, rectangle.key_columns)
+    query_RHLE, key_RHCE, value_RHCE = (
+        x.view(rectangle.rows, n, *x.shape[1:]).transpose(1, 2) for x, n in zip((query, key, value), columns, strict=True)
+    )
+    mask = rectangle.mask(kwargs.get("sliding_window"), query.dtype)
     settings = {"dropout": kwargs.get("dropout", 0.0), "scaling": kwargs.get("scaling"), "is_causal": mask is None}
     out_RLHE, _ = sdpa_attention_forward(module, query_RHLE, key_RHCE, value_RHCE, mask, **settings)
     flat: Tensor = out_RLHE.flatten(0, 1)
@@ -108,10 +115,6 @@ def _gathered(x_THE: Tensor, token_of_slot_S: Tensor) -> Tensor:
     """[S, H, E]. Two dimensions, since adding rows up in the backward pass is ten times slower in three."""
     slots_SHE: Tensor = x_THE.flatten(1).index_select(0, token_of_slot_S).view(-1, *x_THE.shape[1:])
     return slots_SHE
-
-
-def _rows(x_SHE: Tensor, offset: int, rows: int, columns: int) -> Tensor:
-    return x_SHE.narrow(0, offset, rows * columns).view(rows, columns, *x_SHE.shape[1:]).transpose(1, 2)
 
 
 def _step_attention(query: Tensor, key: Tensor, value: Tensor, layout: StepLayout, kwargs: dict[str, Any]) -> Tensor:

@@ -35,8 +35,6 @@ class Segment(NamedTuple):
 class Rectangle:
     """R segments as rows: queries padded on the right to L columns, keys (context, then the segment) to C columns."""
 
-    query_offset: int
-    key_offset: int
     rows: int
     query_columns: int
     key_columns: int
@@ -97,16 +95,13 @@ class RaggedLayout:
         queries: list[np.ndarray] = []
         keys: list[np.ndarray] = []
         rectangles: list[Rectangle] = []
-        n_queries = n_keys = 0
         for rows in [*_grouped(whole), *_grouped(branches)]:
             query_columns = max(row.length for row in rows)
             key_columns = max(row.context_length + row.length for row in rows)
             context_R = torch.tensor([row.context_length for row in rows], device=device) if rows[0].context_length else None
-            rectangles.append(Rectangle(n_queries, n_keys, len(rows), query_columns, key_columns, context_R))
+            rectangles.append(Rectangle(len(rows), query_columns, key_columns, context_R))
             queries += [_padded(row.start, row.length, query_columns) for row in rows]
             keys += [_key_tokens(row, key_columns) for row in rows]
-            n_queries += len(rows) * query_columns
-            n_keys += len(rows) * key_columns
         token_of_query_S = np.concatenate(queries)
         n_tokens = sum(segment.length for segment in segments)
         lengths = [segment.length for segment in segments]
@@ -114,7 +109,7 @@ class RaggedLayout:
         contexts = [by_start[segment.context_start] if segment.context_length else -1 for segment in segments]
         query_of_token_T = np.empty(n_tokens, dtype=np.int64)
         # Padding repeats a row's last token: written in reverse, the first slot of each token stays.
-        query_of_token_T[token_of_query_S[::-1]] = np.arange(n_queries)[::-1]
+        query_of_token_T[token_of_query_S[::-1]] = np.arange(len(token_of_query_S))[::-1]
         return cls(
             torch.from_numpy(token_of_query_S).to(device),
             torch.from_numpy(query_of_token_T).to(device),
