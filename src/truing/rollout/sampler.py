@@ -50,7 +50,7 @@ class SamplingSettings(Config):
 
 
 class Sampler(Protocol):
-    """Draws completions from one policy. Each change of its weights is followed by a `load_weights`, the last use by a `close`."""
+    """Draws completions from one policy. `load_weights` follows each change of its weights, `close` the last use."""
 
     @property
     def weights_version(self) -> int:
