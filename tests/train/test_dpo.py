@@ -10,6 +10,7 @@ from truing.store.artifacts import Artifact, Store
 from truing.train import dpo
 from truing.train.config import CheckpointConfig, DPOConfig, OptimiserConfig
 from truing.train.dpo import DPOInputs
+from truing.train.reference import cached
 
 from .conftest import KillAt, Killed, unhurried
 
@@ -51,11 +52,42 @@ def test_the_first_step_is_at_the_reference(
     assert first["margin"] == pytest.approx(0, abs=1e-4)
 
 
-def test_cached_reference_is_the_live_one(tiny_model_dir: Path, preferences_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reference", ["cached", "live"])
+def test_the_reference_is_the_policy_as_it_starts(
+    reference: str, tiny_model_dir: Path, preferences_dir: Path, tmp_path: Path
+) -> None:
     """In one whole batch both are made by the same forward pass: the first step's margins are exactly zero."""
-    config = CONFIG.with_changes(epochs=1, batch_pairs=24, micro_batch_tokens=100_000)
+    config = CONFIG.with_changes(epochs=1, batch_pairs=24, micro_batch_tokens=100_000, reference=reference)
     first = rows(dpo.run(config, DPOInputs(tiny_model_dir, preferences_dir), Store(tmp_path), "dpo"))[0]
     assert abs(first["margin"]) < 1e-5
+
+
+def test_cached_and_live_references_train_the_same(
+    trained: Artifact, tiny_model_dir: Path, preferences_dir: Path, tmp_path: Path
+) -> None:
+    live = dpo.run(CONFIG.with_changes(reference="live"), DPOInputs(tiny_model_dir, preferences_dir), Store(tmp_path), "dpo")
+    for ours, theirs in zip(rows(live), rows(trained), strict=True):
+        assert [ours[name] for name in ("loss", "margin")] == pytest.approx([theirs[name] for name in ("loss", "margin")], abs=1e-5)
+
+
+def test_the_second_run_finds_the_reference(
+    tiny_model_dir: Path, preferences_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, store = DPOInputs(tiny_model_dir, preferences_dir), Store(tmp_path)
+    dpo.run(CONFIG, inputs, store, "first")
+    (entry,) = (tmp_path / "cache" / "reference").iterdir()
+
+    def not_again(*_: object) -> None:
+        pytest.fail("the reference is on disk")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dpo, "cached", lambda folder, key, _: cached(folder, key, not_again))
+        second = dpo.run(CONFIG.with_changes(beta=0.3), inputs, store, "second")
+    assert second.manifest.notes == ()
+    entry.write_bytes(b"harmed")
+    third = dpo.run(CONFIG.with_changes(beta=0.3), inputs, store, "third")
+    assert entry.name in third.manifest.notes[0]
+    assert third.artifact_hash == second.artifact_hash
 
 
 def test_micro_batches_do_not_change_the_first_gradient(

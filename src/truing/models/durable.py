@@ -1,4 +1,4 @@
-"""Folders of tensors written all or nothing: a neighbour folder is filled, flushed to disk, then put in place."""
+"""Tensors on disk written all or nothing: a neighbour folder is filled, flushed to disk, then put in place."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
 
 from truing.store.files import disk_errors
 
@@ -36,6 +38,18 @@ def durable_folder(directory: Path) -> Iterator[Path]:
         temporary.rename(directory)
         if os.name == "posix":
             _fsync(directory.parent)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write one safetensors file, all or nothing, on disk when this returns. Raises TruingError where the disk is full."""
+    temporary = path.with_name(path.name + ".new")
+    with disk_errors(path), _safetensors_as_os_errors():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(dict(tensors), temporary, dict(metadata))
+        _fsync(temporary)
+        temporary.replace(path)
+        if os.name == "posix":
+            _fsync(path.parent)
 
 
 @contextlib.contextmanager

@@ -89,6 +89,8 @@ class DPOConfig(StageConfig):
     beta: float = Field(default=0.1, gt=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     """The assumed rate of flipped labels: makes `dpo` cDPO, and is what `robust` undoes."""
+    reference: Literal["cached", "live"] = "cached"
+    """What the policy as it starts says of each pair: computed once and kept on disk for other runs, or anew at every step."""
     epochs: int = Field(default=1, ge=1)
     batch_pairs: int = Field(default=64, ge=1)
     optimiser: OptimiserConfig = OptimiserConfig(lr=5e-7, schedule="linear", warmup_fraction=0.1)

@@ -1,7 +1,8 @@
 """Direct preference optimisation: the policy learns from preference pairs without a reward model or sampling.
 
 Loss: DPO (Rafailov et al. 2023), or cDPO, robust DPO, hinge and IPO by `loss` and `label_smoothing` (`losses/preference.py`).
-Departures: the reference is the policy as it starts, and its log-probabilities are computed once, before the first step.
+Departures: the reference is the policy as it starts. Its log-probabilities are computed once, before the first step, and kept on
+disk for other runs; or step by step, where `reference` is live.
 
     truing dpo --model runs/mine/sft --preferences runs/mine/round-1/preferences --out runs/mine
 
@@ -10,18 +11,17 @@ Legend: P pairs, B sequences of a batch (the chosen, then the rejected), N their
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from pydantic import JsonValue
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from truing.losses.masked import LossOutput
 from truing.losses.preference import PREFERENCE_LOSSES, PreferenceInputs
-from truing.models.durable import durable_folder
 from truing.models.forward import token_logprobs
 from truing.models.load import load_policy, load_tokenizer, save_model
 from truing.records import Estimate, NullProgress, Progress, seed_for
@@ -39,6 +39,7 @@ from truing.train.examples import (
     sequence_sums,
 )
 from truing.train.log import MetricsLog
+from truing.train.reference import REFERENCE_CACHE, LiveReference, cached, reference_key
 from truing.train.session import Checkpointer, parent_hash, ready_to_train
 from truing.train.step import Stepper, mean_speed
 
@@ -55,6 +56,14 @@ class DPOInputs:
         return {"model": parent_hash(self.model), "preferences": parent_hash(self.preferences)}
 
 
+@dataclass(frozen=True)
+class _Reference:
+    """Log-probabilities [P, 2] of chosen and rejected, of pairs given by number; and what there is to say of the cache."""
+
+    logprobs_of: Callable[[Sequence[int]], Tensor]
+    notes: tuple[str, ...] = ()
+
+
 def run(
     config: DPOConfig,
     inputs: DPOInputs,
@@ -64,7 +73,7 @@ def run(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Artifact:
-    """Cache the reference, train, measure implied rewards on held-out pairs, publish."""
+    """Take the reference, train, measure implied rewards on held-out pairs, publish."""
     draft = store.begin("dpo", name, config, inputs.parents(), seeds={"dpo": config.seed}, resume=resume)
     if isinstance(draft, Artifact):
         return draft
@@ -74,7 +83,7 @@ def run(
     limit = longest_allowed(config.max_tokens, model)
     fitted, fitted_heldout = (pair_examples(tokenizer, part, limit, config.too_long) for part in pairs)
     train, heldout = fitted.items, fitted_heldout.items
-    reference_P2 = _cached_reference(draft.checkpoint / "reference", model, [*train, *heldout], config)
+    reference = _reference(model, [*train, *heldout], config, store.root / REFERENCE_CACHE)
 
     plan = epoch_plan(len(train), config.batch_pairs, config.epochs, seed_for(config.seed, "dpo", "order"))
     stepper = Stepper(model, config.optimiser, len(plan), "dpo")
@@ -82,14 +91,13 @@ def run(
     checkpoints.restore()
     log = MetricsLog(draft.path, config.logging, keep_rows=stepper.steps_done)
     for step in range(stepper.steps_done, len(plan)):
-        rows = plan[step]
-        metrics = stepper.step(_losses(model, [train[row] for row in rows], reference_P2[rows], config))
+        metrics = stepper.step(_losses(model, train, plan[step], reference, config))
         log.write({"step": step + 1, **metrics})
         checkpoints.after_step(step + 1, {})
         headline = {name: metrics[name] for name in ("loss", "accuracy", "floor_fraction")}
         (progress or NullProgress()).update(step + 1, len(plan), headline)
     log.close()
-    accuracy = _heldout_accuracy(model, heldout, reference_P2[len(train) :], config)
+    accuracy = _heldout_accuracy(model, heldout, reference.logprobs_of(range(len(train), len(train) + len(heldout))), config)
     save_model(model, tokenizer, draft.path / "model")
     dropped = fitted.dropped(len(pairs.train)) + fitted_heldout.dropped(len(pairs.heldout))
     truncated = fitted.n_truncated + fitted_heldout.n_truncated
@@ -100,19 +108,26 @@ def run(
             **mean_speed(log.read()),
             "rows_dropped": dropped,
             "rows_truncated": truncated,
-        }
+        },
+        notes=reference.notes,
     )
 
 
-def _cached_reference(folder: Path, model: PreTrainedModel, pairs: Sequence[PairExample], config: DPOConfig) -> Tensor:
-    """Log-probabilities [P, 2] of chosen and rejected under the policy as it starts; from disk where a killed run left them."""
-    path = folder / "reference.safetensors"
-    if not path.exists():
-        logprobs_P2 = _all_logprobs(model, pairs, config)
-        with durable_folder(folder) as fresh:
-            save_file({"logprobs_P2": logprobs_P2}, fresh / path.name)
-    logprobs: Tensor = load_file(path)["logprobs_P2"]
-    return logprobs
+def _reference(model: PreTrainedModel, pairs: Sequence[PairExample], config: DPOConfig, cache: Path) -> _Reference:
+    """The policy as it now is, over `pairs`: training pairs, then held-out ones."""
+    if config.reference == "live":
+        live = LiveReference(model)
+
+        def live_logprobs(rows: Sequence[int]) -> Tensor:
+            with live.model() as reference:
+                return _all_logprobs(reference, [pairs[row] for row in rows], config)
+
+        return _Reference(live_logprobs)
+    examples = [example for pair in pairs for example in (pair.chosen, pair.rejected)]
+    batching: dict[str, JsonValue] = {"share_prompts": config.share_prompts, "micro_batch_tokens": config.micro_batch_tokens}
+    key = reference_key(model, examples, what="sums over completions", **batching)
+    logprobs_P2, notice = cached(cache, key, lambda: _all_logprobs(model, pairs, config))
+    return _Reference(lambda rows: logprobs_P2[list(rows)], (notice,) if notice else ())
 
 
 @torch.no_grad()
@@ -132,12 +147,14 @@ def _completion_logprobs(model: PreTrainedModel, pairs: Sequence[PairExample], c
 
 
 def _losses(
-    model: PreTrainedModel, pairs: Sequence[PairExample], reference_P2: Tensor, config: DPOConfig
+    model: PreTrainedModel, train: Sequence[PairExample], rows: Sequence[int], reference: _Reference, config: DPOConfig
 ) -> Iterator[LossOutput]:
-    """The batch's loss, a micro-batch at a time."""
+    """The loss of a batch, `rows` of `train`, a micro-batch at a time."""
+    pairs = [train[row] for row in rows]
     total_weight = sum(pair.weight for pair in pairs)
     for run_ in pair_runs(pairs, config.micro_batch_tokens, share_prompts=config.share_prompts):
-        yield _loss(model, [pairs[row] for row in run_], reference_P2[run_], total_weight, config)
+        reference_P2 = reference.logprobs_of([rows[index] for index in run_])
+        yield _loss(model, [pairs[index] for index in run_], reference_P2, total_weight, config)
 
 
 def _loss(
