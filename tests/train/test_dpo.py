@@ -67,7 +67,9 @@ def test_cached_and_live_references_train_the_same(
 ) -> None:
     live = dpo.run(CONFIG.with_changes(reference="live"), DPOInputs(tiny_model_dir, preferences_dir), Store(tmp_path), "dpo")
     for ours, theirs in zip(rows(live), rows(trained), strict=True):
-        assert [ours[name] for name in ("loss", "margin")] == pytest.approx([theirs[name] for name in ("loss", "margin")], abs=1e-5)
+        assert [ours[name] for name in ("loss", "margin")] == pytest.approx(
+            [theirs[name] for name in ("loss", "margin")], abs=1e-5
+        )
 
 
 def test_the_second_run_finds_the_reference(
