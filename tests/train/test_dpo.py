@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from truing.models.load import load_policy
 from truing.records import Estimate
@@ -110,6 +111,27 @@ def test_a_killed_run_resumes_to_the_same_bits(
     resumed = dpo.run(CONFIG, inputs, store, "dpo", resume=True)
     assert resumed.artifact_hash == trained.artifact_hash
     assert unhurried(rows(resumed)) == unhurried(rows(trained))
+
+
+@pytest.mark.parametrize("reference", ["cached", "live"])
+def test_adapters_train_resume_and_leave_a_plain_model(
+    reference: str, tiny_model_dir: Path, preferences_dir: Path, tmp_path: Path
+) -> None:
+    config = CONFIG.with_changes(load={"lora": {"rank": 4}}, reference=reference, optimiser={"lr": 1e-2})
+    inputs, store = DPOInputs(tiny_model_dir, preferences_dir), Store(tmp_path)
+    whole = dpo.run(config, inputs, store, "whole")
+    assert rows(whole)[0]["margin"] == pytest.approx(0, abs=1e-5)
+    assert rows(whole)[-1]["loss"] < rows(whole)[0]["loss"]
+    with pytest.raises(Killed):
+        dpo.run(config, inputs, store, "killed", progress=KillAt(4))
+    (kept,) = (tmp_path / "killed.partial" / "checkpoint" / "state").glob("*/model-policy.safetensors")
+    assert all("lora_" in name or "inv_freq" in name for name in load_file(kept))
+    resumed = dpo.run(config, inputs, store, "killed", resume=True)
+    assert resumed.artifact_hash == whole.artifact_hash
+    assert (whole.path / "model" / "adapter" / "adapter_model.safetensors").exists()
+    base, after = load_policy(tiny_model_dir), load_policy(whole.path)
+    assert torch.equal(base.get_input_embeddings().weight, after.get_input_embeddings().weight)
+    assert not torch.equal(base.base_model.layers[0].mlp.up_proj.weight, after.base_model.layers[0].mlp.up_proj.weight)
 
 
 def test_the_result_is_a_model_anyone_can_load(trained: Artifact, tiny_model_dir: Path) -> None:

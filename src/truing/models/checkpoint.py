@@ -77,9 +77,9 @@ def load_training_state(
 
 
 def _model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name; a tensor shared by two modules appears under its first name."""
-    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {name: tensor.detach().contiguous() for name, tensor in named.items()}
+    """Trainable parameters, and buffers, by name; a tensor shared by two modules appears under its first name."""
+    trainable = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    return {name: tensor.detach().contiguous() for name, tensor in {**trainable, **dict(model.named_buffers())}.items()}
 
 
 def _restore_model(model: nn.Module, saved: Mapping[str, Tensor]) -> None:

@@ -13,6 +13,17 @@ Attention = Literal["auto", "rectangles", "flex"]
 HeadInit = Literal["normal", "zeros"]
 
 
+class LoRASettings(Config):
+    """Low-rank adapters (Hu et al. 2021): each chosen linear layer W becomes W + alpha / rank * B A; only A and B are trained."""
+
+    rank: int = Field(default=16, ge=1, description="rows of A, columns of B")
+    alpha: float = Field(default=32.0, gt=0, description="scale of what the adapters add, before it is divided by the rank")
+    target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
+        default="all-linear",
+        description='names of linear layers, such as ["q_proj", "v_proj"]; "all-linear" leaves out only heads',
+    )
+
+
 class LoadSettings(Config):
     """How a model is put on a device."""
 
@@ -28,4 +39,7 @@ class LoadSettings(Config):
     )
     gradient_checkpointing: bool = Field(
         default=False, description="recompute activations in the backward pass: slower, far less memory"
+    )
+    lora: LoRASettings | None = Field(
+        default=None, description="train low-rank adapters in place of the weights (extra: truing[lora])"
     )

@@ -30,6 +30,7 @@ from truing.errors import TruingError
 from truing.models.attention import ATTENTION, FLEX_ATTENTION
 from truing.models.config import HeadInit, LoadSettings
 from truing.models.durable import durable_folder
+from truing.models.lora import has_adapters, merged_tensors, save_adapter
 from truing.models.probe import require_ragged
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -127,9 +128,16 @@ def load_scorer(
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
-    """Write config, safetensors, tokenizer and chat template into `directory`, all or nothing, on disk when this returns."""
+    """Write config, safetensors, tokenizer and chat template into `directory`, all or nothing, on disk when this returns.
+
+    Adapters are merged into the weights, and kept beside them in `adapter/`.
+    """
     with _quiet(), durable_folder(directory) as folder:
-        model.save_pretrained(folder)
+        if has_adapters(model):
+            model.save_pretrained(folder, state_dict=merged_tensors(model))
+            save_adapter(model, folder / "adapter")
+        else:
+            model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 

@@ -78,7 +78,7 @@ def run(
     if isinstance(draft, Artifact):
         return draft
     tokenizer = load_tokenizer(inputs.model, config.chat_template, trust_remote_code=config.load.trust_remote_code)
-    model = ready_to_train(load_policy(inputs.model, config.load))
+    model = ready_to_train(load_policy(inputs.model, config.load), config.load.lora, seed_for(config.seed, "dpo", "adapters"))
     pairs = read_preferences(inputs.preferences)
     limit = longest_allowed(config.max_tokens, model)
     fitted, fitted_heldout = (pair_examples(tokenizer, part, limit, config.too_long) for part in pairs)

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from truing.models.durable import save_tensors
+from truing.models.lora import has_adapters, reference_of
 from truing.records import content_hash
 from truing.train.examples import Example
 
@@ -70,16 +71,16 @@ def reference_key(model: PreTrainedModel, examples: Iterable[Example], **setting
 
 
 class LiveReference:
-    """The model as it now is, kept while the model itself moves on: a frozen copy."""
+    """The model as it now is, kept while the model itself moves on: a frozen copy, or the model itself without its adapters."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self._frozen = copy.deepcopy(model).eval().requires_grad_(False)
+        self._frozen = model if has_adapters(model) else copy.deepcopy(model).eval().requires_grad_(False)
 
     @contextmanager
     def model(self) -> Iterator[PreTrainedModel]:
         """The reference, without gradients."""
-        with torch.no_grad():
-            yield self._frozen
+        with reference_of(self._frozen) as reference:
+            yield reference
 
 
 def _read(path: Path) -> Tensor:

@@ -98,7 +98,7 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
     config, label = job.config, ("reward", job.member)
     tokenizer = load_tokenizer(job.model, config.chat_template, trust_remote_code=config.load.trust_remote_code)
     model = load_scorer(job.model, config.load, seed=seed_for(config.seed, *label, "head"), head_init=config.head_init)
-    ready_to_train(model)
+    ready_to_train(model, config.load.lora, seed_for(config.seed, *label, "adapters"))
     pairs = read_preferences(job.preferences)
     limit = longest_allowed(config.max_tokens, model)
     fitted, fitted_heldout = (pair_examples(tokenizer, part, limit, config.too_long) for part in pairs)

@@ -12,6 +12,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from truing.models.checkpoint import has_training_state, load_training_state, save_training_state
+from truing.models.config import LoRASettings
+from truing.models.lora import add_adapters
 from truing.records import Record, content_hash
 from truing.store.artifacts import hash_input
 from truing.train.config import CheckpointConfig
@@ -27,8 +29,11 @@ def parent_hash(source: str | Path | Sequence[Record]) -> str:
     return hash_input(Path(source)) if Path(source).exists() else content_hash({"hub": str(source)})
 
 
-def ready_to_train(model: PreTrainedModel) -> PreTrainedModel:
-    """Switch to training mode (gradient checkpointing works only there) with every dropout at zero, as RLHF is done."""
+def ready_to_train(model: PreTrainedModel, lora: LoRASettings | None = None, seed: int = 0) -> PreTrainedModel:
+    """Switch to training mode (gradient checkpointing works only there) with every dropout at zero, as RLHF is done.
+
+    With `lora`, what is trained are adapters, drawn from `seed`.
+    """
     model.train()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -36,6 +41,8 @@ def ready_to_train(model: PreTrainedModel) -> PreTrainedModel:
         if hasattr(module, "attention_dropout"):
             # a plain number on transformers' attention modules; nn.Module types every attribute as a tensor or a module
             module.attention_dropout = 0.0  # type: ignore[assignment]
+    if lora is not None:
+        add_adapters(model, lora, seed)
     return model
 
 

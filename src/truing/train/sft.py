@@ -69,7 +69,7 @@ def run(
         return draft
     tokenizer = load_tokenizer(inputs.model, config.chat_template, trust_remote_code=config.load.trust_remote_code)
     require_template(tokenizer)
-    model = ready_to_train(load_policy(inputs.model, config.load))
+    model = ready_to_train(load_policy(inputs.model, config.load), config.load.lora, seed_for(config.seed, "sft", "adapters"))
     demonstrations = inputs.read()
     fitted = demonstration_examples(tokenizer, demonstrations, longest_allowed(config.max_tokens, model), config.too_long)
     train, heldout = _split([demonstrations[index] for index in fitted.kept], fitted.items, config)
