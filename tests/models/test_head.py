@@ -16,6 +16,11 @@ def policy(tiny_model_dir):
     return load_policy(tiny_model_dir)
 
 
+def make_tiles_of_five_rows(monkeypatch, vocabulary):
+    monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * vocabulary})
+    monkeypatch.setattr(head, "_TILE_ROWS", 1)
+
+
 def scored(policy, *, tiled, temperature=1.0, summed=False, upstream=(-1, 2), **config):
     model = copy.deepcopy(policy)
     for name, value in config.items():
@@ -34,7 +39,7 @@ def scored(policy, *, tiled, temperature=1.0, summed=False, upstream=(-1, 2), **
 )
 def test_tiles_give_the_same_values_and_gradients(policy, monkeypatch, settings):
     whole = scored(policy, tiled=False, **settings)
-    monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * policy.config.vocab_size})
+    make_tiles_of_five_rows(monkeypatch, policy.config.vocab_size)
     for a, b in zip(whole, scored(policy, tiled=True, **settings), strict=True):
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
 
@@ -42,14 +47,14 @@ def test_tiles_give_the_same_values_and_gradients(policy, monkeypatch, settings)
 @pytest.mark.parametrize("settings", [{}, {"final_logit_softcapping": 0.5, "temperature": 0.7}])
 @pytest.mark.parametrize("upstream", [(-0.3, -0.3), (-1, 2)], ids=["promise kept", "promise broken"])
 def test_a_sum_needs_no_second_look_at_the_logits(policy, monkeypatch, settings, upstream):
-    monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * policy.config.vocab_size})
+    make_tiles_of_five_rows(monkeypatch, policy.config.vocab_size)
     plain = scored(policy, tiled=True, upstream=upstream, **settings)
     for a, b in zip(plain, scored(policy, tiled=True, summed=True, upstream=upstream, **settings), strict=True):
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
 
 
 def test_a_head_with_a_bias_and_one_that_is_no_plain_layer(policy, monkeypatch):
-    monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * policy.config.vocab_size})
+    make_tiles_of_five_rows(monkeypatch, policy.config.vocab_size)
 
     class Wrapped(nn.Linear):
         """As an adapter on the head would be."""
@@ -71,7 +76,7 @@ def test_no_tensor_as_large_as_all_logits_is_made(policy, monkeypatch):
     from torch.utils._python_dispatch import TorchDispatchMode
 
     vocabulary, n = policy.config.vocab_size, 40
-    monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * vocabulary})
+    make_tiles_of_five_rows(monkeypatch, vocabulary)
     largest = 0
 
     class Largest(TorchDispatchMode):

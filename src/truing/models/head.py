@@ -19,8 +19,10 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-_TILE_ELEMENTS = {"cpu": 2**21, "cuda": 2**28}
+_TILE_ELEMENTS = {"cpu": 2**22, "cuda": 2**28}
 """Logits made at once: what a processor's cache holds, what keeps a GPU busy."""
+_TILE_ROWS = 128
+"""... but no fewer positions than make a matrix product worth its start: with 40, a vocabulary of 50,000 took twice as long."""
 
 
 class TokenScores(NamedTuple):
@@ -91,7 +93,7 @@ def score_tokens(
     """
     head: Any = model.get_output_embeddings()
     transform = LogitTransform.of(model, temperature)
-    size = max(1, _TILE_ELEMENTS.get(hidden_ND.device.type, 2**24) // head.weight.shape[0])
+    size = max(_TILE_ROWS, _TILE_ELEMENTS.get(hidden_ND.device.type, 2**24) // head.weight.shape[0])
     if not tiled or len(targets_N) == 0:
         return _score_tile(head, hidden_ND, targets_N, transform, entropy)
     if type(head) is nn.Linear:
@@ -141,13 +143,17 @@ class _LinearHead(torch.autograd.Function):
         for start in range(0, len(hidden_ND), size):
             rows = slice(start, start + size)
             logits_NV = _tile_logits(hidden_ND[rows], weight_VD, bias_V, transform)
-            logsumexp_N[rows] = logits_NV.logsumexp(-1)
-            logprobs_N[rows] = logits_NV.gather(1, targets_N[rows, None])[:, 0] - logsumexp_N[rows]
             if entropy_N is not None:
                 entropy_N[rows] = _entropy(logits_NV)
+            kept_NV = logits_NV.clone() if transform.cap is not None and sums is not None else None
+            at_target_N, largest_N1 = logits_NV.gather(1, targets_N[rows, None])[:, 0], logits_NV.amax(-1, keepdim=True)
+            exp_NV = logits_NV.sub_(largest_N1).exp_()
+            total_N = exp_NV.sum(-1)
+            logsumexp_N[rows] = total_N.log().add_(largest_N1[:, 0])
+            logprobs_N[rows] = at_target_N - logsumexp_N[rows]
             if sums is not None:
-                ones_N = torch.ones_like(logsumexp_N[rows])
-                grad_NV = _logits_gradient(logits_NV, logsumexp_N[rows], targets_N[rows], ones_N, transform)
+                ones_N = torch.ones_like(total_N)
+                grad_NV = _logits_gradient(exp_NV, total_N, targets_N[rows], ones_N, transform, kept_NV)
                 sums.add_tile(rows, grad_NV, hidden_ND, weight_VD)
         ctx.save_for_backward(hidden_ND, weight_VD, bias_V, targets_N, logsumexp_N)
         ctx.transform, ctx.size, ctx.sums = transform, size, sums
@@ -165,7 +171,9 @@ class _LinearHead(torch.autograd.Function):
         for start in range(0, len(hidden_ND), ctx.size):
             rows = slice(start, start + ctx.size)
             logits_NV = _tile_logits(hidden_ND[rows], weight_VD, bias_V, transform)
-            grad_NV = _logits_gradient(logits_NV, logsumexp_N[rows], targets_N[rows], grad_N[rows], transform)
+            kept_NV = logits_NV.clone() if transform.cap is not None else None
+            exp_NV, total_N = logits_NV.sub_(logsumexp_N[rows, None]).exp_(), torch.ones_like(logsumexp_N[rows])
+            grad_NV = _logits_gradient(exp_NV, total_N, targets_N[rows], grad_N[rows], transform, kept_NV)
             gradients.add_tile(rows, grad_NV, hidden_ND, weight_VD)
         return (*gradients.scaled(None, weight_VD.dtype), *(None,) * 5)
 
@@ -204,13 +212,15 @@ class _Gradients:
 
 
 def _logits_gradient(
-    logits_NV: Tensor, logsumexp_N: Tensor, targets_N: Tensor, grad_N: Tensor, transform: LogitTransform
+    exp_NV: Tensor, total_N: Tensor, targets_N: Tensor, grad_N: Tensor, transform: LogitTransform, drawn_from_NV: Tensor | None
 ) -> Tensor:
-    """`grad_N` times the gradient of the log-probabilities, with respect to the head's output. Overwrites the logits."""
-    kept_NV = logits_NV.clone() if transform.cap is not None else None
-    grad_NV = logits_NV.sub_(logsumexp_N[:, None]).exp_().mul_(-grad_N[:, None])
+    """`grad_N` times the gradient of the log-probabilities, with respect to the head's output.
+
+    Overwrites `exp_NV`, whose rows are the distribution times `total_N`. With a cap it needs the transformed logits.
+    """
+    grad_NV = exp_NV.mul_(-(grad_N / total_N)[:, None])
     grad_NV.scatter_add_(1, targets_N[:, None], grad_N[:, None])
-    return transform.backward_(grad_NV, kept_NV)
+    return transform.backward_(grad_NV, drawn_from_NV)
 
 
 def _tile_logits(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, transform: LogitTransform) -> Tensor:
