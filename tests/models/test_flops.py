@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from truing.models.flops import FloorCounter, Kind, peak_rate, trunk_flops
+from truing.models.flops import FloorCounter, Kind, Work, peak_rate, trunk_flops
 from truing.models.forward import last_token_scores, token_logprobs
 from truing.models.load import load_policy, load_scorer
 from truing.models.ragged import RaggedBatch
 
 SEQUENCE = [5, 9, 9, 30, 77, 41, 6, 7]
 PAIRS = 8 * 9 // 2
+WHOLE = Work(len(SEQUENCE), 0)
 CPU32 = Kind(torch.device("cpu"), torch.float32)
 
 
@@ -53,14 +54,15 @@ def test_weights_times_tokens_are_what_torch_counts_whatever_is_frozen(policy, f
     """Where the embedding is frozen, the first trainable layer is taken as a chain of its weights in the order of their names."""
     for name, weight in policy.named_parameters():
         weight.requires_grad_(not any(part in name for part in frozen))
-    assert trunk_flops(policy, len(SEQUENCE), 0) == pytest.approx(counted_by_torch(policy), rel=tolerance)
+    assert trunk_flops(policy, WHOLE, WHOLE) == pytest.approx(counted_by_torch(policy), rel=tolerance)
 
 
 def test_attention_is_counted_by_pairs_that_see_each_other(policy):
     """2 layers, 4 heads of width 8, a multiplication and an addition: 128 x 2 a pair forward, three times that with gradients."""
     with torch.no_grad():
-        assert trunk_flops(policy, 0, PAIRS) == 256 * PAIRS
-    assert trunk_flops(policy, 0, PAIRS) == 3 * 256 * PAIRS
+        assert trunk_flops(policy, Work(0, PAIRS), Work(0, PAIRS)) == 256 * PAIRS
+    assert trunk_flops(policy, Work(0, PAIRS), Work(0, PAIRS)) == 3 * 256 * PAIRS
+    assert trunk_flops(policy, Work(0, PAIRS), Work(0, 5)) == 3 * 128 * (PAIRS + 5)
 
 
 def test_a_shared_prompt_and_unselected_places_cost_nothing(policy):
@@ -70,7 +72,15 @@ def test_a_shared_prompt_and_unselected_places_cost_nothing(policy):
         token_logprobs(policy, batch, where)
     assert floor.tokens == 9
     head = 2 * 3 * policy.config.vocab_size * policy.config.hidden_size
-    assert floor.flops == {CPU32: trunk_flops(policy, 9, PAIRS + 7) + 3 * head}
+    read = Work(2, 6 + 7)  # the shared beginning's last state, and the one after it
+    assert floor.flops == {CPU32: trunk_flops(policy, Work(9, PAIRS + 7), read) + 3 * head}
+
+
+def test_the_last_layer_is_counted_where_it_is_read(policy):
+    """Of 2 layers of q 32x32, o 32x32, k and v 32x16, mlp 3 x 32x64: the last one needs keys and values of all tokens."""
+    with torch.no_grad():
+        saved = trunk_flops(policy, Work(10, 0), Work(10, 0)) - trunk_flops(policy, Work(10, 0), Work(3, 0))
+    assert saved == 2 * (10 - 3) * (2 * 32 * 32 + 3 * 32 * 64)
 
 
 def test_scoring_without_gradients_costs_a_third(tiny_model_dir):

@@ -43,7 +43,7 @@ def test_an_empty_sequence_is_refused():
 def test_layout_is_a_bijection_on_tokens_and_wastes_at_most_a_quarter(lengths):
     layout = RaggedBatch.from_sequences([[1] * n for n in lengths]).layout
     slots = layout.token_of_query_S
-    assert slots[layout.query_of_token_T].tolist() == list(range(sum(lengths)))
+    assert slots[layout.query_of_token_A].tolist() == list(range(sum(lengths)))
     assert len(slots) <= sum(lengths) / 0.75 + 1
 
 

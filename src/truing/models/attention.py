@@ -6,8 +6,8 @@ neighbours are exactly independent and no T x T mask is made. "truing_flex" leav
 skip every block that nobody sees: what a GPU prefers. Given a `StepLayout`, each row has one new token that sees its row of a
 key/value cache. Without a layout both are transformers' own sdpa.
 
-Shapes: T tokens laid end to end, S query slots and K key slots of the rectangles, R rows, L query columns and C key columns of
-one rectangle, H heads, E head width.
+Shapes: T tokens laid end to end, A of them with a query, S query slots and K key slots of the rectangles, R rows, L query columns
+and C key columns of one rectangle, H heads, E head width.
 """
 
 from __future__ import annotations
@@ -45,28 +45,34 @@ class _ToSlots(torch.autograd.Function):
     """[T, H, E] -> [S, H, E]. Only one slot of each token gets a gradient (padding is never seen), so backward picks it."""
 
     @staticmethod
-    def forward(ctx: Any, x_THE: Tensor, token_of_slot_S: Tensor, slot_of_token_T: Tensor) -> Tensor:
-        ctx.slot_of_token_T = slot_of_token_T
-        return x_THE.index_select(0, token_of_slot_S)
+    def forward(ctx: Any, x_THE: Tensor, layout: RaggedLayout) -> Tensor:
+        ctx.layout = layout
+        return x_THE.index_select(0, layout.token_of_query_S)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return grads[0].index_select(0, ctx.slot_of_token_T), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        layout = ctx.layout
+        return _placed(grads[0].index_select(0, layout.query_of_token_A), layout.asking_A, len(layout.segment_T)), None
 
 
 class _FromSlots(torch.autograd.Function):
-    """[S, H, E] -> [T, H, E]; the gradient of padding slots is zero."""
+    """[S, H, E] -> [T, H, E], zero for tokens without a query; the gradient of padding slots is zero."""
 
     @staticmethod
     def forward(ctx: Any, x_SHE: Tensor, layout: RaggedLayout) -> Tensor:
         ctx.layout = layout
-        return x_SHE.index_select(0, layout.query_of_token_T)
+        return _placed(x_SHE.index_select(0, layout.query_of_token_A), layout.asking_A, len(layout.segment_T))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        grad_THE, layout = grads[0], ctx.layout
-        grad_SHE = grad_THE.new_zeros(len(layout.token_of_query_S), *grad_THE.shape[1:])
-        return grad_SHE.index_copy_(0, layout.query_of_token_T, grad_THE), None
+        layout = ctx.layout
+        grad_AHE = grads[0] if layout.asking_A is None else grads[0].index_select(0, layout.asking_A)
+        return _placed(grad_AHE, layout.query_of_token_A, len(layout.token_of_query_S)), None
+
+
+def _placed(x_AHE: Tensor, places_A: Tensor | None, n: int) -> Tensor:
+    """Rows of `x_AHE` at `places_A` of `n` rows of zeros; as they are where no places are given."""
+    return x_AHE if places_A is None else x_AHE.new_zeros(n, *x_AHE.shape[1:]).index_copy_(0, places_A, x_AHE)
 
 
 def _ragged_attention(
@@ -77,13 +83,12 @@ def _ragged_attention(
     dtype = torch.float32 if query.device.type == "cpu" else query.dtype
     query_SHE, *keys_values = (x[0].transpose(0, 1).to(dtype) for x in (query, key, value))
     if not layout.is_identity:
-        there, back = layout.token_of_query_S, layout.query_of_token_T
         # torch leaves Function.apply without types, here and below
-        query_SHE = _ToSlots.apply(query_SHE, there, back)  # type: ignore[no-untyped-call]
-        if layout.has_branches:  # a shared beginning collects the gradients of all who see it: plain index_select adds them up
+        query_SHE = _ToSlots.apply(query_SHE, layout)  # type: ignore[no-untyped-call]
+        if layout.has_own_keys:  # a shared beginning collects the gradients of all who see it: plain index_select adds them up
             keys_values = [_gathered(x, layout.token_of_key_K) for x in keys_values]
         else:
-            keys_values = [_ToSlots.apply(x, there, back) for x in keys_values]  # type: ignore[no-untyped-call]
+            keys_values = [_ToSlots.apply(x, layout) for x in keys_values]  # type: ignore[no-untyped-call]
     # split, not narrow: its backward is one concatenation, not a tensor of zeros for every rectangle
     sizes = [(x.rows * x.query_columns, x.rows * x.key_columns) for x in layout.rectangles]
     queries = query_SHE.split([n_queries for n_queries, _ in sizes])

@@ -37,6 +37,10 @@ class LoadSettings(Config):
         description='how unpadded batches attend: "rectangles" (like lengths together, any device), "flex" (FlexAttention); '
         '"auto" is flex on cuda and rectangles elsewhere',
     )
+    skip_unread: bool = Field(
+        default=True,
+        description="in the last layer, run only the tokens whose state a loss or a score reads: same result, less work",
+    )
     gradient_checkpointing: bool = Field(
         default=False, description="recompute activations in the backward pass: slower, far less memory"
     )

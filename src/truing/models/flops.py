@@ -4,10 +4,11 @@
         ...                    # forward and backward passes through `models/forward.py`
     floor.seconds()            # what they would take if every product ran at the peak rate
 
-What counts: weight matrices times the tokens that are run (a shared beginning once, no padding), attention over the pairs that
-see each other, the head at the places asked for; with gradients, a product for each gradient that is needed. What does not:
-norms, activations and other elementwise work, recomputation, the optimiser. So the fraction that a step reaches says how much of
-its time the unavoidable products account for. Two approximations: a limited attention window is counted as if it saw everything,
+What counts: weight matrices times the tokens that are run (a shared beginning once, no padding; in the last layer, what serves
+only a token's own state where that is read), attention over the pairs that see each other, the head at the places asked for; with
+gradients, a product for each gradient that is needed. What does not: norms, activations and other elementwise work,
+recomputation, the optimiser. So the fraction that a step reaches says how much of its time the unavoidable products account
+for. Two approximations: a limited attention window is counted as if it saw everything,
 and the first trainable layer above a frozen embedding as a chain of its weights.
 """
 
@@ -23,6 +24,9 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+from truing.models.ragged import RaggedBatch, Reading
+from truing.models.unread import rowwise_modules
 
 _ACTIVE: ContextVar[tuple[FloorCounter, ...]] = ContextVar("active", default=())
 
@@ -56,12 +60,21 @@ class FloorCounter:
         return sum(flops / peak_rate(kind, torch.get_num_threads()) for kind, flops in self.flops.items())
 
 
-def count_trunk(model: PreTrainedModel, n_tokens: int, attention_pairs: int) -> None:
-    """Tell active counters of `n_tokens` new tokens through the layers of `model`, with this many (query, key) pairs."""
+class Work(NamedTuple):
+    """Tokens that are run, and (query, key) pairs that see each other."""
+
+    tokens: int
+    pairs: int
+
+
+def count_trunk(model: PreTrainedModel, batch: RaggedBatch, reading: Reading | None = None) -> None:
+    """Tell active counters of a batch through the layers of `model`, of which these states are read (None = all)."""
     if counters := _ACTIVE.get():
-        flops = trunk_flops(model, n_tokens, attention_pairs)
+        whole = Work(batch.n_tokens, batch.layout.attention_pairs)
+        last = whole if reading is None else Work(len(reading.rows_U), reading.attention_pairs)
+        flops = trunk_flops(model, whole, last)
         for counter in counters:
-            counter.tokens += n_tokens
+            counter.tokens += batch.n_tokens
             counter.flops[Kind(model.device, model.dtype)] += flops
 
 
@@ -73,25 +86,29 @@ def count_head(head: nn.Module, hidden_ND: Tensor) -> None:
             counter.flops[Kind(hidden_ND.device, hidden_ND.dtype)] += flops
 
 
-def trunk_flops(model: PreTrainedModel, n_tokens: int, attention_pairs: int) -> int:
+def trunk_flops(model: PreTrainedModel, whole: Work, last: Work) -> int:
     """Operations (a multiplication and an addition are two) of the layers without the head; those of the backward pass too
     where gradients are recorded: one more product for a trainable weight, one where something trainable stands before it.
+
+    `last`: what the last layer has to do where only some states are read (`models/unread.py`).
     """
     records = torch.is_grad_enabled()
     embedding = model.get_input_embeddings()
     is_reached = records and any(weight.requires_grad for weight in embedding.parameters())
+    narrow = {weight for module in rowwise_modules(model) for weight in module.parameters()}
     total = 0
     for weight, used in _matrices(model):
         gradients = is_reached + (records and weight.requires_grad)
-        total += 2 * used * n_tokens * (1 + gradients)
+        total += 2 * used * (last if weight in narrow else whole).tokens * (1 + gradients)
         is_reached = is_reached or (records and weight.requires_grad)
     config: Any = model.config.get_text_config()
     width: int = config.num_attention_heads * (
         getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     )
-    attention: int = 4 * config.num_hidden_layers * width * attention_pairs
+    pairs = whole.pairs * (config.num_hidden_layers - 1) + (last if narrow else whole).pairs
     # Two products forward (scores, and values weighted by them), and for each of them two backward.
-    return total + attention * (3 if is_reached else 1)
+    attention: int = 4 * width * pairs * (3 if is_reached else 1)
+    return total + attention
 
 
 def head_flops(head: nn.Module, hidden_ND: Tensor) -> int:

@@ -15,17 +15,21 @@ from truing.errors import TruingError
 from truing.models.attention import LAYOUT
 from truing.models.flops import count_head, count_trunk
 from truing.models.head import TokenScores, score_tokens
-from truing.models.ragged import Positions, RaggedBatch
+from truing.models.ragged import Positions, RaggedBatch, Reading
+from truing.models.unread import READING
 
 
-def hidden_states(model: PreTrainedModel, batch: RaggedBatch, **kwargs: Any) -> Tensor:
-    """Last hidden states of the whole batch, [T, D]. Sequences do not see each other."""
-    count_trunk(model, batch.n_tokens, batch.layout.attention_pairs)
+def hidden_states(model: PreTrainedModel, batch: RaggedBatch, reading: Reading | None = None, **kwargs: Any) -> Tensor:
+    """Last hidden states of the batch, [T, D]. Sequences do not see each other.
+
+    `reading`: which of them are read. The others may then come out as anything, which spares work in the last layer.
+    """
+    count_trunk(model, batch, reading)
     output = model.base_model(
         input_ids=batch.tokens_T[None],
         position_ids=batch.position_ids_T[None],
         attention_mask=batch.tokens_T.new_ones((1, 1, 1, 1), dtype=torch.bool),  # a ready mask: keeps a T x T one from being made
-        **{"use_cache": False, LAYOUT: batch.layout, **kwargs},
+        **{"use_cache": False, LAYOUT: batch.layout, READING: reading, **kwargs},
     )
     hidden_TD: Tensor = output.last_hidden_state[0]
     return hidden_TD
@@ -44,7 +48,7 @@ def token_logprobs(
 
     `summed` says that only their sum is trained on, which is cheaper (`score_tokens`).
     """
-    hidden_TD = hidden_states(model, batch)
+    hidden_TD = hidden_states(model, batch, where.reading)
     return logprobs_at(model, hidden_TD, where, temperature=temperature, entropy=entropy, summed=summed)
 
 
@@ -65,7 +69,7 @@ def logprobs_at(
 
 def token_values(model: PreTrainedModel, batch: RaggedBatch, where: Positions) -> Tensor:
     """The scalar head's value [N] of the state before each token of `where`, in float32."""
-    return values_at(scalar_head(model), hidden_states(model, batch), where)
+    return values_at(scalar_head(model), hidden_states(model, batch, where.reading), where)
 
 
 def values_at(head: torch.nn.Module, hidden_TD: Tensor, where: Positions) -> Tensor:
@@ -75,7 +79,8 @@ def values_at(head: torch.nn.Module, hidden_TD: Tensor, where: Positions) -> Ten
 
 def last_token_scores(model: PreTrainedModel, batch: RaggedBatch) -> Tensor:
     """The scalar head's score [B] of each sequence, read at its last token, in float32."""
-    return _scalar(scalar_head(model), hidden_states(model, batch).index_select(0, batch.ends_B))
+    hidden_TD = hidden_states(model, batch, batch.last_tokens())
+    return _scalar(scalar_head(model), hidden_TD.index_select(0, batch.ends_B))
 
 
 def scalar_head(model: PreTrainedModel) -> torch.nn.Module:

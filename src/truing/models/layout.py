@@ -3,14 +3,16 @@
 A `Segment` is a stretch of new tokens that sees itself causally and, where it is a branch, all of its context: the beginning
 that several sequences share. Segments of similar lengths are brought into a few rectangles, each one call of attention.
 
-Legend: T tokens laid end to end, S query slots and K key slots of all rectangles, R rows, L query columns and C key columns of
-one rectangle.
+A narrowed layout has queries only from the first token on, in each segment, whose state anyone reads.
+
+Legend: T tokens laid end to end, A of them with a query, S query slots and K key slots of all rectangles, R rows, L query columns
+and C key columns of one rectangle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +25,31 @@ _MAX_PADDED_FRACTION = 0.25
 
 
 class Segment(NamedTuple):
-    """Tokens `start` to `start + length`, after the `context_length` tokens from `context_start` on that they also see."""
+    """Tokens `start` to `start + length`, after the `context_length` tokens from `context_start` on that they also see.
+
+    The first `unread` of them are seen, but have no query.
+    """
 
     start: int
     length: int
     context_start: int = 0
     context_length: int = 0
+    unread: int = 0
+
+    @property
+    def n_queries(self) -> int:
+        """How many of its tokens look back."""
+        return self.length - self.unread
+
+    @property
+    def n_before(self) -> int:
+        """Tokens that stand before the first query, and that all of them see."""
+        return self.context_length + self.unread
+
+    @property
+    def n_keys(self) -> int:
+        """Tokens that are seen."""
+        return self.context_length + self.length
 
 
 @dataclass(frozen=True)
@@ -38,8 +59,8 @@ class Rectangle:
     rows: int
     query_columns: int
     key_columns: int
-    context_R: Tensor | None
-    """Context length of each row; None where no row has one, so that plain causal attention serves."""
+    before_R: Tensor | None
+    """Keys before each row's first query; None where no row has any, so that plain causal attention serves."""
     _masks: dict[tuple[int | None, torch.dtype], Tensor] = field(default_factory=dict, repr=False)
 
     def mask(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
@@ -48,17 +69,17 @@ class Rectangle:
         Padding columns stand to the right of everything a real query sees. `window`: how far back a token sees, if limited.
         """
         window = window if window is not None and window < self.key_columns else None
-        if self.context_R is None and window is None:
+        if self.before_R is None and window is None:
             return None
         if (window, dtype) not in self._masks:
             self._masks[window, dtype] = self._make_mask(window, dtype)
         return self._masks[window, dtype]
 
     def _make_mask(self, window: int | None, dtype: torch.dtype) -> Tensor:
-        context_R = torch.zeros(1, dtype=torch.long) if self.context_R is None else self.context_R
-        device = context_R.device
+        before_R = torch.zeros(1, dtype=torch.long) if self.before_R is None else self.before_R
+        device = before_R.device
         query_L, key_C = torch.arange(self.query_columns, device=device), torch.arange(self.key_columns, device=device)
-        distance_RLC = (context_R[:, None] + query_L)[:, :, None] - key_C
+        distance_RLC = (before_R[:, None] + query_L)[:, :, None] - key_C
         is_seen_RLC = distance_RLC >= 0
         if window is not None:
             is_seen_RLC &= distance_RLC < window
@@ -69,14 +90,17 @@ class Rectangle:
 class RaggedLayout:
     """Where each token goes and back. Padding repeats a token of its own row."""
 
+    segments: tuple[Segment, ...]
     token_of_query_S: Tensor
-    query_of_token_T: Tensor
+    query_of_token_A: Tensor
+    asking_A: Tensor | None
+    """Tokens with a query; None where all have one."""
     token_of_key_K: Tensor
     rectangles: tuple[Rectangle, ...]
     is_identity: bool
     """Slots are the tokens as they stand: nothing has to be moved."""
-    has_branches: bool
-    """Some tokens are keys of several rows."""
+    has_own_keys: bool
+    """Keys lie otherwise than queries: some tokens are keys of several rows, or have no query."""
     segment_T: Tensor
     """Number of the segment that each token stands in."""
     context_segment_T: Tensor
@@ -90,38 +114,50 @@ class RaggedLayout:
     @classmethod
     def of_segments(cls, segments: Sequence[Segment], device: torch.device) -> RaggedLayout:
         """Lay out segments that together hold each token once, in the order they stand."""
-        whole = [segment for segment in segments if segment.context_length == 0]
-        branches = [segment for segment in segments if segment.context_length > 0]
+        plain = [segment for segment in segments if segment.n_before == 0]
+        others = [segment for segment in segments if segment.n_before > 0]
         queries: list[np.ndarray] = []
         keys: list[np.ndarray] = []
         rectangles: list[Rectangle] = []
-        for rows in [*_grouped(whole), *_grouped(branches)]:
-            query_columns = max(row.length for row in rows)
-            key_columns = max(row.context_length + row.length for row in rows)
-            context_R = torch.tensor([row.context_length for row in rows], device=device) if rows[0].context_length else None
-            rectangles.append(Rectangle(len(rows), query_columns, key_columns, context_R))
-            queries += [_padded(row.start, row.length, query_columns) for row in rows]
+        for rows in [*_grouped(plain), *_grouped(others)]:
+            query_columns = max(row.n_queries for row in rows)
+            key_columns = max(row.n_keys for row in rows)
+            before_R = torch.tensor([row.n_before for row in rows], device=device) if rows[0].n_before else None
+            rectangles.append(Rectangle(len(rows), query_columns, key_columns, before_R))
+            queries += [_padded(row.start + row.unread, row.n_queries, query_columns) for row in rows]
             keys += [_key_tokens(row, key_columns) for row in rows]
         token_of_query_S = np.concatenate(queries)
         n_tokens = sum(segment.length for segment in segments)
         lengths = [segment.length for segment in segments]
         by_start = {segment.start: number for number, segment in enumerate(segments)}
         contexts = [by_start[segment.context_start] if segment.context_length else -1 for segment in segments]
-        query_of_token_T = np.empty(n_tokens, dtype=np.int64)
+        query_of_token_T = np.full(n_tokens, -1)
         # Padding repeats a row's last token: written in reverse, the first slot of each token stays.
         query_of_token_T[token_of_query_S[::-1]] = np.arange(len(token_of_query_S))[::-1]
+        asking_A = np.flatnonzero(query_of_token_T >= 0)
         return cls(
+            tuple(segments),
             torch.from_numpy(token_of_query_S).to(device),
-            torch.from_numpy(query_of_token_T).to(device),
+            torch.from_numpy(query_of_token_T[asking_A]).to(device),
+            None if len(asking_A) == n_tokens else torch.from_numpy(asking_A).to(device),
             torch.from_numpy(np.concatenate(keys)).to(device),
             tuple(rectangles),
-            is_identity=not branches and np.array_equal(token_of_query_S, np.arange(n_tokens)),
-            has_branches=bool(branches),
+            is_identity=not others and np.array_equal(token_of_query_S, np.arange(n_tokens)),
+            has_own_keys=bool(others),
             segment_T=torch.from_numpy(np.repeat(np.arange(len(segments)), lengths)).to(device),
             context_segment_T=torch.from_numpy(np.repeat(contexts, lengths)).to(device),
             position_T=torch.from_numpy(np.concatenate([np.arange(s.length) + s.context_length for s in segments])).to(device),
-            attention_pairs=sum(s.length * s.context_length + s.length * (s.length + 1) // 2 for s in segments),
+            attention_pairs=sum(s.n_queries * s.n_before + s.n_queries * (s.n_queries + 1) // 2 for s in segments),
         )
+
+    def narrowed(self, is_read_T: np.ndarray) -> RaggedLayout:
+        """The same without the queries that stand before the first state read, in each segment. One query is always left."""
+        segments = []
+        for segment in self.segments:
+            read = np.flatnonzero(is_read_T[segment.start : segment.start + segment.length])
+            segments.append(segment._replace(unread=int(read[0]) if len(read) else segment.length - 1))
+        narrow = RaggedLayout.of_segments(segments, self.segment_T.device)
+        return replace(narrow, _block_masks=self._block_masks)  # who sees whom is the same
 
     def block_mask(self, window: int | None) -> BlockMask:
         """Which blocks of the T x T square anyone sees, and the rule within them: made once, used by every layer."""
@@ -157,7 +193,7 @@ def _grouped(segments: Sequence[Segment]) -> list[list[Segment]]:
     if _wastes_little(segments):
         return [list(segments)]
     groups: list[list[Segment]] = []
-    for segment in sorted(segments, key=lambda s: (-s.context_length - s.length, -s.length)):
+    for segment in sorted(segments, key=lambda s: (-s.n_keys, -s.n_queries)):
         if groups and _wastes_little([*groups[-1], segment]):
             groups[-1].append(segment)
         else:
@@ -166,9 +202,8 @@ def _grouped(segments: Sequence[Segment]) -> list[list[Segment]]:
 
 
 def _wastes_little(rows: Sequence[Segment]) -> bool:
-    columns = max(row.length for row in rows)
-    key_columns = max(row.context_length + row.length for row in rows)
-    if rows[0].context_length == 0:  # causal: what counts is the slots
-        return len(rows) * columns * (1 - _MAX_PADDED_FRACTION) <= sum(row.length for row in rows)
-    area = sum(row.length * (row.context_length + row.length) for row in rows)
-    return len(rows) * columns * key_columns * (1 - _MAX_PADDED_FRACTION) <= area
+    columns = max(row.n_queries for row in rows)
+    if rows[0].n_before == 0:  # causal: what counts is the slots
+        return len(rows) * columns * (1 - _MAX_PADDED_FRACTION) <= sum(row.n_queries for row in rows)
+    key_columns = max(row.n_keys for row in rows)
+    return len(rows) * columns * key_columns * (1 - _MAX_PADDED_FRACTION) <= sum(row.n_queries * row.n_keys for row in rows)

@@ -32,6 +32,7 @@ from truing.models.config import HeadInit, LoadSettings
 from truing.models.durable import durable_folder
 from truing.models.lora import has_adapters, merged_tensors, save_adapter
 from truing.models.probe import require_ragged
+from truing.models.unread import skip_unread
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -158,6 +159,8 @@ def _load(auto: Any, path: str | Path, settings: LoadSettings, may_lack: tuple[s
     if broken:
         raise TruingError(f"{where}: weights are missing or have the wrong shape: {', '.join(broken[:3])} ({len(broken)} in all)")
     policy: PreTrainedModel = model.to(device).eval()
+    if settings.skip_unread:
+        skip_unread(policy)
     require_ragged(policy, where)
     if settings.gradient_checkpointing:
         # transformers 5.23 has renamed it

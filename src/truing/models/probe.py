@@ -20,7 +20,9 @@ _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 6e-2, torch.float16: 1e-2}
 
 
 def require_ragged(model: PreTrainedModel, name: str) -> None:
-    """Raise TruingError where packed sequences would influence each other, or logits are not head(hidden)."""
+    """Raise TruingError where packed sequences would influence each other, a state depends on whether others are read, or logits
+    are not head(hidden).
+    """
     device = model.device
     vocabulary = vocabulary_size(model)
     first = [3 % vocabulary, 5 % vocabulary, 2 % vocabulary, 7 % vocabulary]
@@ -33,10 +35,14 @@ def require_ragged(model: PreTrainedModel, name: str) -> None:
                 hidden_states(model, RaggedBatch.from_sequences(sequences, device))
                 for sequences in ([first, second], [first], [second], [second[:3]])
             )
+            both = RaggedBatch.from_sequences([first, second], device)
+            reading = both.positions([[False, False, True, False], [False] * 4 + [True, False]]).reading
+            some = hidden_states(model, both, reading)[reading.rows_U]
             same = (
                 _close(packed[:4], alone_first, model.dtype)
                 and _close(packed[4:], alone_second, model.dtype)
                 and _close(prefix, alone_second[:3], model.dtype)
+                and _close(some, packed[reading.rows_U], model.dtype)
             )
             heads_agree = model.get_output_embeddings() is None or _close(
                 head_logits(model, alone_second), model(input_ids=torch.tensor([second], device=device)).logits[0], model.dtype

@@ -3,7 +3,8 @@
 Sequences of one group (two answers to a prompt, G samples of it) share their longest common prefix: it is run forward and
 backward once, whatever it leads to. Since a token sees only what stands before it, nothing else changes.
 
-Shapes: B sequences, T tokens laid end to end (a shared beginning counted once), N places where a token is predicted.
+Shapes: B sequences, T tokens laid end to end (a shared beginning counted once), N places where a token is predicted, U places
+whose state is read.
 """
 
 from __future__ import annotations
@@ -20,11 +21,21 @@ from truing.errors import TruingError
 from truing.models.layout import RaggedLayout, Segment
 
 
+class Reading(NamedTuple):
+    """Which states of a batch are read, each once, and where the queries of the last layer then go."""
+
+    rows_U: Tensor
+    layout: RaggedLayout
+    attention_pairs: int
+    """(query, key) pairs that those states are made of, in one layer."""
+
+
 class Positions(NamedTuple):
     """Places where a token is predicted, sequence after sequence: `before_N` indexes T, `targets_N` are token ids."""
 
     before_N: Tensor
     targets_N: Tensor
+    reading: Reading
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,20 @@ class RaggedBatch:
             at.append(places[chosen])
         device = self.tokens_T.device
         before_N, at_N = (torch.from_numpy(np.concatenate(indices)).to(device) for indices in (before, at))
-        return Positions(before_N, self.tokens_T[at_N])
+        return Positions(before_N, self.tokens_T[at_N], self._reading(np.concatenate(before)))
+
+    def last_tokens(self) -> Reading:
+        """The last state of each sequence."""
+        return self._reading(np.array([place[-1] for place in self.places]))
+
+    def _reading(self, places: np.ndarray) -> Reading:
+        is_read_T = np.zeros(self.n_tokens, dtype=bool)
+        is_read_T[places] = True
+        seen_T = np.empty(self.n_tokens, dtype=np.int64)
+        for place in self.places:
+            seen_T[place] = np.arange(1, len(place) + 1)
+        rows_U = torch.from_numpy(np.flatnonzero(is_read_T)).to(self.tokens_T.device)
+        return Reading(rows_U, self.layout.narrowed(is_read_T), int(seen_T[is_read_T].sum()))
 
     def every_position(self) -> Positions:
         """Every token that has something before it."""
