@@ -1,0 +1,17 @@
+"""Every engine, run through the one contract."""
+
+from contextlib import closing
+
+import pytest
+from tests.rollout.contract import Engine, EngineContract
+
+from truing.models.load import load_policy, load_tokenizer
+from truing.rollout.local import LocalSampler
+
+
+class TestLocal(EngineContract):
+    @pytest.fixture(scope="class")
+    def engine(self, tiny_model_dir):
+        model, tokenizer = load_policy(tiny_model_dir), load_tokenizer(tiny_model_dir)
+        with closing(LocalSampler(model, tokenizer)) as sampler:
+            yield Engine(sampler, model, tokenizer)
