@@ -2,7 +2,8 @@
 
 class TestLocal(EngineContract):
     @pytest.fixture(scope="class")
-    def engine(self, tiny_model_dir):
+    @classmethod
+    def engine(cls, tiny_model_dir):
         model, tokenizer = load_policy(tiny_model_dir), load_tokenizer(tiny_model_dir)
         with closing(LocalSampler(model, tokenizer)) as sampler:
             yield Engine(sampler, model, tokenizer)
@@ -77,9 +78,7 @@ class EngineContract:
         require_logprobs(engine.model, PROMPTS, engine.sample(n=4, temperature=temperature), temperature)
 
     def test_a_seed_determines_what_is_drawn(self, engine):
-        first, again, other = (
-            [one.tokens for one in flat(engine.sample(seed=seed, temperature=1.0, n=4))] for seed in (7, 7, 8)
-        )
+        first, again, other = ([one.tokens for one in flat(engine.sample(seed=seed, temperature=1.0, n=4))] for seed in (7, 7, 8))
         assert first == again
         assert first != other
         assert len(set(first[:4])) == 4

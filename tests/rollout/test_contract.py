@@ -11,7 +11,8 @@ from truing.rollout.local import LocalSampler
 
 class TestLocal(EngineContract):
     @pytest.fixture(scope="class")
-    def engine(self, tiny_model_dir):
+    @classmethod
+    def engine(cls, tiny_model_dir):
         model, tokenizer = load_policy(tiny_model_dir), load_tokenizer(tiny_model_dir)
         with closing(LocalSampler(model, tokenizer)) as sampler:
             yield Engine(sampler, model, tokenizer)

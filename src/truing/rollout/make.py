@@ -16,4 +16,4 @@ def make_sampler(
     """A sampler of `model`, at most `max_batch` completions under way at once. Close it after use."""
     if config.kind == "vllm":
         raise TruingError("engine.kind = 'vllm': not built yet")
-    return LocalSampler(model, tokenizer, max_batch=max_batch)
+    return LocalSampler(model, tokenizer, max_batch=max_batch, config=config.local)

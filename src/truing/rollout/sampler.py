@@ -30,13 +30,13 @@ class SamplingSettings(Config):
     """
 
     max_new_tokens: int = Field(default=64, ge=1)
-    min_new_tokens: int = Field(default=0, ge=0, description="no end token and no stop string ends a completion before it has this many")
+    min_new_tokens: int = Field(
+        default=0, ge=0, description="no end token and no stop string ends a completion before it has this many"
+    )
     temperature: float = Field(default=0.7, ge=0.0, description="0 takes the likeliest token")
     top_p: float = Field(default=1.0, gt=0.0, le=1.0, description="smallest set of tokens with at least this probability")
     top_k: int | None = Field(default=None, ge=1, description="only this many likeliest tokens")
-    min_p: float = Field(
-        default=0.0, ge=0.0, le=1.0, description="only tokens at least this fraction as likely as the likeliest"
-    )
+    min_p: float = Field(default=0.0, ge=0.0, le=1.0, description="only tokens at least this fraction as likely as the likeliest")
     stop: tuple[str, ...] = Field(default=(), description="strings that end a completion; serving only")
 
     def require_exact(self) -> None:
