@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from truing.models.attention import LAYOUT, StepLayout
-from truing.models.flops import count_head
+from truing.models.flops import count_head, count_trunk
 from truing.models.forward import hidden_states
 from truing.models.head import head_logits
 from truing.models.ragged import RaggedBatch
@@ -88,7 +88,9 @@ class Decoder:
         batch = RaggedBatch.from_sequences(prompts, self.model.device)
         cache = PrefillCache()
         hidden_TD = hidden_states(self.model, batch, past_key_values=cache, use_cache=True)
-        logits_NV = self._logits(hidden_TD[batch.ends_B])
+        hidden_ND = hidden_TD[batch.ends_B]
+        count_head(self.model.get_output_embeddings(), hidden_ND)
+        logits_NV = head_logits(self.model, hidden_ND)
         starts, lengths = batch.starts_B.tolist(), batch.lengths_B.tolist()
         return [Prompt(cache, *place) for place in zip(starts, lengths, logits_NV, strict=True)]
 
@@ -104,6 +106,12 @@ class Decoder:
             return self._replayed(state_2R, seen)
         return self._forward(state_2R[0], state_2R[1], seen)
 
+    def count(self, tokens: int, attention_pairs: int) -> None:
+        """Tell active floor counters of `tokens` run one by one: at once, since counting costs as much as a small step."""
+        count_trunk(self.model, tokens, attention_pairs)
+        hidden_ND = torch.empty(tokens, 0, dtype=self.model.dtype, device=self.model.device)  # only its length is read
+        count_head(self.model.get_output_embeddings(), hidden_ND)
+
     def _forward(self, tokens_R: Tensor, position_R: Tensor, seen: int) -> Tensor:
         self.cache.begin_step(position_R, seen)
         hidden_R1D = self.model.base_model(
@@ -116,11 +124,7 @@ class Decoder:
             use_cache=True,
             **{LAYOUT: StepLayout(position_R, seen)},
         ).last_hidden_state
-        return self._logits(hidden_R1D[:, 0])
-
-    def _logits(self, hidden_RD: Tensor) -> Tensor:
-        count_head(self.model.get_output_embeddings(), hidden_RD)
-        return head_logits(self.model, hidden_RD)
+        return head_logits(self.model, hidden_R1D[:, 0])
 
     def _replayed(self, state_2R: Tensor, seen: int) -> Tensor:
         """The same from a captured graph. Slots beyond R write into their first column, which a new sequence overwrites."""

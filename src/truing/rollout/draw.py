@@ -26,7 +26,7 @@ class Drawn(NamedTuple):
 def uniforms(seed: int, count: int) -> list[float]:
     """`count` numbers in [0, 1), one for each token that a request may draw: its own, whatever else is under way."""
     numbers = np.random.Generator(np.random.Philox(seed)).random(count, dtype=np.float32)
-    return np.minimum(numbers, np.float32(_BELOW_ONE)).tolist()
+    return [min(number, _BELOW_ONE) for number in numbers.tolist()]
 
 
 def draw(logits_RV: Tensor, uniform_R: Tensor, settings: SamplingSettings) -> Drawn:
@@ -69,7 +69,7 @@ def _weights(logits_RV: Tensor, settings: SamplingSettings) -> Tensor:
 
 
 def _invert(cumulative_RN: Tensor, uniform_R1: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each row's cumulative sum first exceeds that fraction of its total, and how far into that entry it lies, in [0, 1)."""
+    """Where each row's cumulative sum exceeds that fraction of its total, and how far into the entry that is, in [0, 1)."""
     threshold_R1 = uniform_R1 * cumulative_RN[:, -1:]
     index_R1 = torch.searchsorted(cumulative_RN, threshold_R1, right=True)
     index_R1.clamp_(max=cumulative_RN.shape[1] - 1)  # beyond it only where sums are NaN

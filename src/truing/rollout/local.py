@@ -148,6 +148,7 @@ class Stream:
             with FloorCounter() as floor:
                 while not self._schedule.is_finished:
                     yield from self._schedule.step()
+                self._sampler._decoder.count(*self._schedule.decoded)
             drawn = sum(len(one.tokens) for one in self._schedule.done.values())
             self._sampler.last_speed = Speed(drawn, time.perf_counter() - started, floor.seconds())
         finally:

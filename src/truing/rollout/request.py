@@ -47,8 +47,8 @@ def require_room(what: str, prompts: Sequence[Sequence[int]], max_new_tokens: Se
     for number, (prompt, most) in enumerate(zip(prompts, max_new_tokens, strict=True)):
         if context is not None and len(prompt) + most > context:
             raise TruingError(
-                f"{what} {number} has {len(prompt)} tokens; with max_new_tokens = {most} it does not fit into the model's context "
-                f"of {context}. Shorten it or lower max_new_tokens."
+                f"{what} {number} has {len(prompt)} tokens; with max_new_tokens = {most} it does not fit into the model's "
+                f"context of {context}. Shorten it or lower max_new_tokens."
             )
 
 

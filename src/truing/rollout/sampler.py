@@ -52,7 +52,8 @@ class SamplingSettings(Config):
             if not is_exact:
                 raise TruingError(
                     f"{name} = {getattr(self, name)!r} cannot be used in RL: the policy gradient needs log-probabilities of the "
-                    "whole distribution at the sampling temperature. Leave top_p, top_k, min_p, min_new_tokens and stop out, and use temperature > 0."
+                    "whole distribution at the sampling temperature. Use temperature > 0, and leave out top_p, top_k, min_p, "
+                    "min_new_tokens and stop."
                 )
 
 
@@ -64,7 +65,7 @@ class Speed:
     """Tokens drawn and returned, prompts not counted."""
     seconds: float
     floor_s: float | None = None
-    """What its unavoidable arithmetic takes at the machine's peak rate (models/flops.py); None where an engine cannot count it."""
+    """What its unavoidable arithmetic takes at the machine's peak rate (models/flops.py); None where it cannot be counted."""
 
     @property
     def tokens_per_s(self) -> float:

@@ -16,7 +16,6 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from truing.errors import TruingError
-from truing.models.flops import count_trunk
 from truing.models.runs import token_runs
 from truing.records import Ending, SampledCompletion
 from truing.rollout.decode import Decoder, Prompt
@@ -61,7 +60,13 @@ class Schedule:
         """End a request at the next step, with what it has drawn so far."""
         self._cancelled.add(number)
 
-    @torch.no_grad()
+    @property
+    def decoded(self) -> tuple[int, int]:
+        """Tokens that finished requests ran one by one (the last of each is never run), and the keys they saw in all."""
+        runs = [(len(self._requests[number].prompt), max(0, len(one.tokens) - 1)) for number, one in self.done.items()]
+        return sum(ran for _, ran in runs), sum(ran * prompt + ran * (ran + 1) // 2 for prompt, ran in runs)
+
+    @torch.inference_mode()
     def step(self) -> list[Token]:
         """One token for every live request, newly admitted ones included."""
         told = self._drop_cancelled()
@@ -140,9 +145,6 @@ class Schedule:
 
     def _finish(self, row: Row, ending: Ending) -> None:
         self.done[row.number] = row.completion(ending, self._rules.weights_version)
-        prompt, drawn = len(row.request.prompt), len(row.tokens)
-        if drawn > 1:  # the last token is never run
-            count_trunk(self._decoder.model, drawn - 1, (drawn - 1) * prompt + drawn * (drawn - 1) // 2)
 
     def _drop_cancelled(self) -> list[Token]:
         if not self._cancelled:

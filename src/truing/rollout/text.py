@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from truing.models.template import end_token_ids
+
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What a tokenizer shows for bytes that are not a whole character yet."""
 
@@ -36,8 +38,35 @@ class TokenText:
         known = self._decode(self._tokens[self._context : self._settled])
         return self._decode(self._tokens[self._context :])[len(known) :]
 
-    def _decode(self, tokens: Sequence[int]) -> str:
+    def _decode(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, clean_up_tokenization_spaces=False)) if tokens else ""
+
+
+class AnswerText:
+    """An answer as it grows: all pieces together are `completion_text` of its tokens (white space around it stripped)."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._text = TokenText(tokenizer)
+        self._ends = end_token_ids(tokenizer)
+        self._held = ""
+        self._has_begun = False
+
+    def add(self, token: int) -> str:
+        """What may be shown now; white space is held back until something follows it."""
+        return self._release("" if token in self._ends else self._text.add(token))
+
+    def finish(self) -> str:
+        """What is left at the end: an unfinished character."""
+        return self._release(self._text.unsettled)
+
+    def _release(self, text: str) -> str:
+        self._held += text
+        if not self._has_begun:
+            self._held = self._held.lstrip()
+        shown = self._held.rstrip()
+        self._held = self._held[len(shown) :]
+        self._has_begun = self._has_begun or bool(shown)
+        return shown
 
 
 class StopStrings:
