@@ -29,7 +29,7 @@ from truing.models.forward import vocabulary_size
 from truing.models.template import end_token_ids
 from truing.records import Ending, SampledCompletion
 from truing.rollout.draw import draw
-from truing.rollout.request import Request, Row, requests_for, require_room
+from truing.rollout.request import Request, Row, places, requests_for, require_room
 from truing.rollout.sampler import OnProgress, SamplingSettings, Speed
 
 
@@ -127,8 +127,7 @@ class _Drawer(LogitsProcessor):
         for index, number in enumerate(live):
             if not self._rows[number].may_end:
                 logits_RV[index, list(self._end_tokens)] = -torch.inf
-        uniform_R = torch.tensor([self._rows[number].uniform for number in live], device=scores.device)
-        drawn = draw(logits_RV, uniform_R, self._settings)
+        drawn = draw(logits_RV, places([self._rows[number] for number in live], scores.device), self._settings)
         only_RV = torch.full_like(scores, -torch.inf)
         only_RV[:, 0] = 0.0
         only_RV[live, 0] = -torch.inf

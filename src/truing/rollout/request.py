@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from truing.errors import TruingError
 from truing.records import Ending, SampledCompletion, seed_for
-from truing.rollout.draw import uniforms
+from truing.rollout.draw import Places
 from truing.rollout.sampler import SamplingSettings
 from truing.rollout.text import StopStrings
 
@@ -52,6 +53,11 @@ def require_room(what: str, prompts: Sequence[Sequence[int]], max_new_tokens: Se
             )
 
 
+def places(rows: Sequence[Row], device: torch.device) -> Places:
+    """What these rows' next tokens are drawn by."""
+    return Places.of([row.request.seed for row in rows], [len(row.tokens) for row in rows], device)
+
+
 class Token(NamedTuple):
     """One token as it is drawn. `ending` is set on a request's last (and alone where it is cancelled: `token` is None)."""
 
@@ -63,27 +69,18 @@ class Token(NamedTuple):
 
 @dataclass
 class Row:
-    """A request under way: its place in the call, what it has drawn, and the numbers it will draw by."""
+    """A request under way: its place in the call and what it has drawn."""
 
     number: int
     request: Request
     stop: StopStrings | None
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    draws: list[float] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.draws = uniforms(self.request.seed, self.request.max_new_tokens)
 
     @classmethod
     def of(cls, number: int, request: Request, settings: SamplingSettings, tokenizer: PreTrainedTokenizerBase) -> Row:
         """A row that has drawn nothing yet."""
         return cls(number, request, StopStrings(tokenizer, settings.stop) if settings.stop else None)
-
-    @property
-    def uniform(self) -> float:
-        """The number by which its next token is drawn."""
-        return self.draws[len(self.tokens)]
 
     @property
     def position(self) -> int:

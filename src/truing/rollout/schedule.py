@@ -20,7 +20,7 @@ from truing.models.runs import token_runs
 from truing.records import Ending, SampledCompletion
 from truing.rollout.decode import Decoder, Prompt
 from truing.rollout.draw import draw
-from truing.rollout.request import Request, Row, Token
+from truing.rollout.request import Request, Row, Token, places
 from truing.rollout.sampler import SamplingSettings
 
 _PREFILL_TOKENS = 8192
@@ -118,8 +118,7 @@ class Schedule:
         early = [slot for slot, row in enumerate(self._live) if not row.may_end]
         if early:
             logits_RV[torch.tensor(early, device=logits_RV.device)[:, None], self._ends_E] = -torch.inf
-        uniform_R = torch.tensor([row.uniform for row in self._live], device=logits_RV.device)
-        drawn = draw(logits_RV, uniform_R, self._rules.settings)
+        drawn = draw(logits_RV, places(self._live, logits_RV.device), self._rules.settings)
         ends, logprobs = self._rules.end_tokens, drawn.logprobs_R.tolist()
         if any(map(math.isnan, logprobs)):
             raise TruingError(
