@@ -3,29 +3,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import make_model, make_tokenizer
+from tests.rollout.contract import PROMPTS, SETTINGS, teacher_forced
 
 from truing.errors import TruingError
-from truing.models.forward import token_logprobs
+from truing.models.config import LoadSettings
 from truing.models.load import load_policy, load_tokenizer
-from truing.models.ragged import RaggedBatch
 from truing.records import Ending
+from truing.rollout.decode import Decoder
 from truing.rollout.local import LocalSampler
 from truing.rollout.sampler import SamplingSettings
-
-PROMPTS = [[2, 30, 41, 52, 3], [2, 99, 3], [2, 30, 41, 52, 61, 77, 80, 3], [2, 44, 45, 3]]
-SETTINGS = SamplingSettings(max_new_tokens=24, temperature=0.7)
 
 
 @pytest.fixture(scope="module")
 def sampler(tiny_model_dir):
     return LocalSampler(load_policy(tiny_model_dir), load_tokenizer(tiny_model_dir))
-
-
-def teacher_forced(model, prompt, tokens, temperature):
-    batch = RaggedBatch.from_sequences([[*prompt, *tokens]])
-    where = batch.positions([[False] * len(prompt) + [True] * len(tokens)])
-    with torch.no_grad():
-        return token_logprobs(model, batch, where, temperature=temperature).logprobs_N
 
 
 def require_same_logprobs(sampler, prompts, groups, temperature):
@@ -186,3 +177,22 @@ def test_stories_logprobs_are_those_of_teacher_forcing(stories_dir):
     sampler = LocalSampler(model, tokenizer)
     groups = sampler.sample(prompts, samples_per_prompt=3, settings=SamplingSettings(max_new_tokens=40), seed=0)
     require_same_logprobs(sampler, prompts, groups, 0.7)
+
+
+def test_in_bfloat16_logprobs_are_the_trainers_to_its_rounding(tiny_model_dir):
+    """The cache is in float32 on a CPU, so that what differs is the order of sums alone."""
+    model = load_policy(tiny_model_dir, LoadSettings(dtype="bfloat16", device="cpu"))
+    sampler = LocalSampler(model, load_tokenizer(tiny_model_dir))
+    groups = sampler.sample(PROMPTS, samples_per_prompt=4, settings=SETTINGS, seed=0)
+    pairs = [
+        (torch.tensor(one.logprobs), teacher_forced(model, prompt, one.tokens, SETTINGS.temperature))
+        for prompt, group in zip(PROMPTS, groups, strict=True)
+        for one in group
+    ]
+    difference = torch.cat([ours - theirs for ours, theirs in pairs]).abs()
+    assert difference.mean() < 0.02
+    assert difference.max() < 0.2
+
+
+def test_steps_are_captured_on_cuda_alone(sampler):
+    assert not Decoder(sampler.model, graphs=True).graphs
