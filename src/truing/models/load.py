@@ -151,13 +151,17 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, direc
 
     Adapters are merged into the weights, and kept beside them in `adapter/`.
     """
-    with _quiet(), durable_folder(directory) as folder:
+    with durable_folder(directory) as folder:
+        write_model(model, folder)
         if has_adapters(model):
-            model.save_pretrained(folder, state_dict=merged_tensors(model))
             save_adapter(model, folder / "adapter")
-        else:
-            model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+
+
+def write_model(model: PreTrainedModel, folder: Path) -> None:
+    """Write config and safetensors into `folder`, adapters merged into the weights. Not flushed to disk, nor all or nothing."""
+    with _quiet():
+        model.save_pretrained(folder, state_dict=merged_tensors(model) if has_adapters(model) else None)
 
 
 def _load(auto: Any, path: str | Path, settings: LoadSettings, may_lack: tuple[str, ...], **config: Any) -> PreTrainedModel:

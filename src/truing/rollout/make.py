@@ -6,21 +6,24 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from truing.errors import TruingError
 from truing.models.config import LoadSettings
 from truing.models.load import load_to_sample
 from truing.rollout.config import EngineConfig
 from truing.rollout.generate import GenerateSampler
 from truing.rollout.local import LocalSampler
 from truing.rollout.sampler import Sampler
+from truing.rollout.vllm import VllmSampler
 
 
 def make_sampler(
     config: EngineConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_batch: int = 128
 ) -> Sampler:
-    """A sampler of `model`, at most `max_batch` completions under way at once. Close it after use."""
+    """A sampler of `model`, at most `max_batch` completions under way at once. Close it after use.
+
+    Raises TruingError where vLLM is asked for and does not start.
+    """
     if config.kind == "vllm":
-        raise TruingError("engine.kind = 'vllm': not built yet")
+        return VllmSampler(model, tokenizer, max_batch=max_batch, config=config.vllm)
     return LocalSampler(model, tokenizer, max_batch=max_batch, config=config.local)
 
 
