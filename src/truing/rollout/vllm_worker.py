@@ -8,9 +8,9 @@ One JSON document a line, a request answered before the next is read:
     {"do": "sample", "prompts": [[token, ...], ...], "requests": [[prompt number, seed], ...], "settings"}
                         ->  {"done"} as completions finish, then {"version", "completions": [[tokens, logprobs, is ended], ...]}
 
-Whatever goes wrong is answered with {"error": text}, and the end of this process: half-loaded weights are never served. It also ends
-when its standard input closes, which happens however the process that started it ends, and takes `home` with it: the
-folder, named on the command line, through which weights come.
+Whatever goes wrong is answered with {"error": text} and ends this process, so half-loaded weights are never served. It ends too
+when its standard input closes, however the process that started it ends, and then takes `home` with it: the folder, named on the
+command line, through which weights come.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Engine:
     def load(self, folder: str, version: int) -> None:
         """Replace the weights in place. What the prefix cache holds was computed with the weights before."""
         self._llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
+        self._llm.apply_model(_pack_again)
         if not self._llm.reset_prefix_cache():
             raise RuntimeError("vLLM kept its prefix cache: prompts would be read with the weights before")
         self.version = version
@@ -87,6 +88,16 @@ class Engine:
                 done += len(finished)
                 yield {"done": done}
         yield {"version": self.version, "completions": completions}
+
+
+def _pack_again(model: Any) -> None:
+    """Renew packed copies of weights that are kept unpacked too.
+
+    On a CPU, vLLM (0.32) forgets a head that is tied to the embedding when it reloads weights: it goes on with the head from before.
+    """
+    for module in model.modules():
+        if hasattr(module, "cpu_linear") and module.weight.numel() > 0:
+            module.quant_method.process_weights_after_loading(module)
 
 
 def _name(output: Any) -> str:

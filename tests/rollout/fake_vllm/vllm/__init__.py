@@ -42,6 +42,9 @@ class LLM:
             raise RuntimeError("half of the weights are new")
         self._read(kwargs["weights_path"])
 
+    def apply_model(self, function):
+        """It has no model: nothing to be done."""
+
     def reset_prefix_cache(self):
         return not told("keep the cache")
 
