@@ -93,7 +93,7 @@ class Engine:
 def _pack_again(model: Any) -> None:
     """Renew packed copies of weights that are kept unpacked too.
 
-    On a CPU, vLLM (0.32) forgets a head that is tied to the embedding when it reloads weights: it goes on with the head from before.
+    On a CPU, vLLM (0.32) forgets a head that is tied to the embedding when it reloads weights, and goes on with the one before.
     """
     for module in model.modules():
         if hasattr(module, "cpu_linear") and module.weight.numel() > 0:
