@@ -51,7 +51,8 @@ class VllmSampler:
         self._config = config
         self._python = interpreter(config.python)
         self._process: VllmProcess | None = None
-        self._home = Path(tempfile.mkdtemp(prefix="truing-vllm-"))
+        self._directory = tempfile.TemporaryDirectory(prefix="truing-vllm-", ignore_cleanup_errors=True)
+        self._home = Path(self._directory.name)
         self._set_model(model)
         try:
             self._folder = self._write_weights()
@@ -81,7 +82,7 @@ class VllmSampler:
     def close(self) -> None:
         """End the process and remove the weights."""
         self._end()
-        shutil.rmtree(self._home, ignore_errors=True)
+        self._directory.cleanup()
 
     def sample(
         self,
