@@ -42,6 +42,7 @@ class Engine:
             generation_config="vllm",  # no sampling defaults of the model's own
             logprobs_mode="processed_logprobs",  # of the distribution drawn from: the default's are not at the temperature
             enable_prefix_caching=True,
+            block_size=32,  # tokens; prompts are shared in whole blocks, and a CPU's default of 128 would share no short one
             kv_cache_memory_bytes=int(cache_gib * 2**30),
             max_num_seqs=max_batch,
             enforce_eager=True,
