@@ -38,12 +38,13 @@ def test_every_dependency_is_explained():
 
 
 def test_every_dependency_is_pinned():
+    """All but vLLM, which pins older versions of some than the suite runs on: it is tested from an environment of its own."""
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     listed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
-    assert {re.split(r"[><=~\[ ]", requirement)[0].lower() for requirement in listed} <= pinned
+    assert {re.split(r"[><=~\[ ]", requirement)[0].lower() for requirement in listed} - {"vllm"} <= pinned
 
 
 def test_commands_in_the_readme_exist():

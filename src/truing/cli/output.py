@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +13,26 @@ from truing.program.plain_text import for_terminal
 if TYPE_CHECKING:
     from truing.program.gate import GateDecision
     from truing.program.rounds import RunResult
+    from truing.program.speak import Piece
     from truing.store.artifacts import Artifact
 
 
 def print_text(text: str) -> None:
     """One text, safe for a terminal."""
     print(for_terminal(text))
+
+
+def print_pieces(pieces: Iterable[str]) -> None:
+    """One text as it comes, safe for a terminal, and a line break."""
+    for piece in pieces:
+        print(for_terminal(piece), end="", flush=True)
+    print()
+
+
+def print_notice(notice: str | None) -> None:
+    """Something the user should know, beside the result."""
+    if notice is not None:
+        print(for_terminal(f"note: {notice}"), file=sys.stderr)
 
 
 def print_file(path: Path) -> None:
@@ -48,12 +64,17 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
         print_text(result.summary)
 
 
-def print_answers(prompts: list[str], answers: list[list[str]], *, as_json: bool) -> None:
-    """Each prompt with its answers."""
-    if as_json:
-        rows = [{"prompt": p, "answers": a} for p, a in zip(prompts, answers, strict=True)]
-        print(json.dumps(rows, ensure_ascii=True, indent=2))
-        return
-    for prompt, texts in zip(prompts, answers, strict=True):
-        for text in texts:
-            print_text(f"> {prompt}\n{text}\n")
+def print_answers(prompts: list[str], answers: list[list[str]]) -> None:
+    """Each prompt with its answers, as JSON."""
+    rows = [{"prompt": p, "answers": a} for p, a in zip(prompts, answers, strict=True)]
+    print(json.dumps(rows, ensure_ascii=True, indent=2))
+
+
+def print_answers_as_drawn(prompts: list[str], pieces: Iterable[Piece]) -> None:
+    """Answer after answer, each below its prompt, piece by piece."""
+    is_new = True
+    for piece in pieces:
+        if is_new:
+            print_text(f"> {prompts[piece.conversation]}")
+        print(for_terminal(piece.text), end="\n\n" if piece.is_last else "", flush=True)
+        is_new = piece.is_last

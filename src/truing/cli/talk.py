@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,10 @@ from truing.cli.options import AsJson
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, artifact, hub id, or 'embedded'.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 = always the likeliest token.")]
+TopP = Annotated[float, typer.Option("--top-p", help="Draw from the smallest set of tokens with at least this probability.")]
+TopK = Annotated[int | None, typer.Option("--top-k", min=1, help="Draw from this many likeliest tokens.")]
+MinP = Annotated[float, typer.Option("--min-p", help="Draw from tokens at least this fraction as likely as the likeliest.")]
+Stop = Annotated[list[str] | None, typer.Option("--stop", help="Text that ends an answer. Repeatable.")]
 MaxTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")]
 Seed = Annotated[int, typer.Option("--seed", help="Equal seeds give equal answers.")]
 
@@ -19,31 +23,60 @@ def sample(
     prompt: Annotated[list[str], typer.Option("--prompt", help="What to ask. Repeatable.")],
     n: Annotated[int, typer.Option("-n", min=1, help="Answers to each prompt.")] = 1,
     temperature: Temperature = 0.7,
+    top_p: TopP = 1.0,
+    top_k: TopK = None,
+    min_p: MinP = 0.0,
+    stop: Stop = None,
     max_new_tokens: MaxTokens = 128,
     seed: Seed = 0,
     json: AsJson = False,
 ) -> None:
-    """Print a model's answers to prompts."""
-    from truing.cli.output import print_answers
-    from truing.program.speak import answer
+    """Print a model's answers to prompts, as they are drawn."""
+    from truing.cli.output import print_answers, print_answers_as_drawn, print_notice
+    from truing.program.speak import Speaker
+    from truing.records import Message
 
-    answers = answer(model, prompt, n, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
-    print_answers(prompt, answers, as_json=json)
+    settings = _settings(temperature, top_p, top_k, min_p, stop, max_new_tokens)
+    speaker = Speaker.load(model)
+    print_notice(speaker.notice)
+    conversations = [(Message(role="user", content=text),) for text in prompt]
+    if json:
+        groups = speaker.answers(conversations, n, settings, seed)
+        print_answers(prompt, [[answer.text for answer in group] for group in groups])
+    else:
+        print_answers_as_drawn(prompt, speaker.stream(conversations, n, settings, seed))
 
 
 def chat(
     model: ModelArgument,
     temperature: Temperature = 0.7,
+    top_p: TopP = 1.0,
+    top_k: TopK = None,
+    min_p: MinP = 0.0,
+    stop: Stop = None,
     max_new_tokens: MaxTokens = 128,
     seed: Seed = 0,
 ) -> None:
     """Talk with a model. An empty line or Ctrl-D ends the conversation."""
-    from truing.cli.output import print_text
-    from truing.program.speak import Conversation
+    from truing.cli.output import print_notice, print_pieces
+    from truing.program.speak import Conversation, Speaker
 
-    conversation = Conversation.open(model, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
+    settings = _settings(temperature, top_p, top_k, min_p, stop, max_new_tokens)
+    speaker = Speaker.load(model)
+    print_notice(speaker.notice)
+    conversation = Conversation(speaker, settings, seed)
     while line := _read_line():
-        print_text(conversation.say(line))
+        print_pieces(conversation.say(line))
+
+
+def _settings(
+    temperature: float, top_p: float, top_k: int | None, min_p: float, stop: list[str] | None, max_new_tokens: int
+) -> Any:
+    from truing.config import validate
+    from truing.rollout.sampler import SamplingSettings
+
+    values = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
+    return validate(SamplingSettings, {**values, "stop": stop or [], "max_new_tokens": max_new_tokens}, "options")
 
 
 def _read_line() -> str:

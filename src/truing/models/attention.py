@@ -12,7 +12,7 @@ and C key columns of one rectangle, H heads, E head width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
@@ -36,9 +36,25 @@ _UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 
 @dataclass(frozen=True)
 class StepLayout:
-    """One new token a row, in the last column of a cache. `mask_R11C` is added to attention scores: 0 seen, -inf padding."""
+    """One new token a row, which stands at column `position_R` of its row of a cache and sees the columns up to it.
 
-    mask_R11C: Tensor
+    `columns` of the cache are read: more than any position.
+    """
+
+    position_R: Tensor
+    columns: int
+    _masks: dict[tuple[int | None, torch.dtype], Tensor] = field(default_factory=dict, repr=False)
+
+    def mask(self, window: int | None, dtype: torch.dtype) -> Tensor:
+        """0 where a row sees a column, else -inf, [R, 1, 1, C]. Made once, used by every layer."""
+        if (window, dtype) not in self._masks:
+            distance_RC = self.position_R[:, None] - torch.arange(self.columns, device=self.position_R.device)
+            is_unseen_RC = distance_RC < 0
+            if window is not None:
+                is_unseen_RC |= distance_RC >= window
+            mask_RC = torch.zeros(is_unseen_RC.shape, dtype=dtype, device=is_unseen_RC.device)
+            self._masks[window, dtype] = mask_RC.masked_fill_(is_unseen_RC, -torch.inf)[:, None, None]
+        return self._masks[window, dtype]
 
 
 class _ToSlots(torch.autograd.Function):
@@ -123,14 +139,13 @@ def _gathered(x_THE: Tensor, token_of_slot_S: Tensor) -> Tensor:
 
 
 def _step_attention(query: Tensor, key: Tensor, value: Tensor, layout: StepLayout, kwargs: dict[str, Any]) -> Tensor:
-    """One query a row: [R, H, 1, E] on keys and values [R, H', C, E]; returns [R, 1, H, E]."""
-    window, mask = kwargs.get("sliding_window"), layout.mask_R11C
-    if window is not None and key.shape[2] > window:
-        key, value, mask = key[:, :, -window:], value[:, :, -window:], mask[..., -window:]
+    """One query a row: [R, H, 1, E] on keys and values [R, H', C, E], computed in their dtype; returns [R, 1, H, E]."""
     rows, heads, _, width = query.shape
-    grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], width)  # queries that share a key/value head, side by side
+    # queries that share a key/value head, side by side
+    grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], width).to(key.dtype)
+    mask = layout.mask(kwargs.get("sliding_window"), key.dtype)
     out = functional.scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=kwargs.get("scaling"))
-    return out.reshape(rows, 1, heads, value.shape[-1])
+    return out.reshape(rows, 1, heads, value.shape[-1]).to(query.dtype)
 
 
 def _flex_attention(query: Tensor, key: Tensor, value: Tensor, layout: RaggedLayout, kwargs: dict[str, Any]) -> Tensor:

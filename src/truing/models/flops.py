@@ -25,7 +25,6 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from truing.models.ragged import RaggedBatch, Reading
 from truing.models.unread import rowwise_modules
 
 _ACTIVE: ContextVar[tuple[FloorCounter, ...]] = ContextVar("active", default=())
@@ -67,14 +66,12 @@ class Work(NamedTuple):
     pairs: int
 
 
-def count_trunk(model: PreTrainedModel, batch: RaggedBatch, reading: Reading | None = None) -> None:
-    """Tell active counters of a batch through the layers of `model`, of which these states are read (None = all)."""
+def count_trunk(model: PreTrainedModel, whole: Work, last: Work | None = None) -> None:
+    """Tell active counters of new tokens through the layers of `model`; `last`: what is left of that in the last layer."""
     if counters := _ACTIVE.get():
-        whole = Work(batch.n_tokens, batch.layout.attention_pairs)
-        last = whole if reading is None else Work(len(reading.rows_U), reading.attention_pairs)
-        flops = trunk_flops(model, whole, last)
+        flops = trunk_flops(model, whole, last or whole)
         for counter in counters:
-            counter.tokens += batch.n_tokens
+            counter.tokens += whole.tokens
             counter.flops[Kind(model.device, model.dtype)] += flops
 
 

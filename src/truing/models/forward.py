@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from truing.errors import TruingError
 from truing.models.attention import LAYOUT
-from truing.models.flops import count_head, count_trunk
+from truing.models.flops import Work, count_head, count_trunk
 from truing.models.head import TokenScores, score_tokens
 from truing.models.ragged import Positions, RaggedBatch, Reading
 from truing.models.unread import READING
@@ -24,7 +24,8 @@ def hidden_states(model: PreTrainedModel, batch: RaggedBatch, reading: Reading |
 
     `reading`: which of them are read. The others may then come out as anything, which spares work in the last layer.
     """
-    count_trunk(model, batch, reading)
+    whole = Work(batch.n_tokens, batch.layout.attention_pairs)
+    count_trunk(model, whole, None if reading is None else Work(len(reading.rows_U), reading.attention_pairs))
     output = model.base_model(
         input_ids=batch.tokens_T[None],
         position_ids=batch.position_ids_T[None],

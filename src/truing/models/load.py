@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -105,6 +105,25 @@ def load_policy(path: str | Path, settings: LoadSettings | None = None) -> PreTr
     return _load(AutoModelForCausalLM, path, settings, may_lack=())
 
 
+class SamplingModel(NamedTuple):
+    """A policy to sample from, and why it cannot run unpadded batches, where it cannot."""
+
+    model: PreTrainedModel
+    not_ragged: str | None
+
+
+def load_to_sample(path: str | Path, settings: LoadSettings | None = None) -> SamplingModel:
+    """As `load_policy`, of any causal language model: one that cannot run unpadded batches gets its own attention back."""
+    settings = settings or LoadSettings()
+    policy = _read(AutoModelForCausalLM, path, settings, may_lack=())
+    try:
+        require_ragged(policy, str(path))
+    except TruingError as error:
+        policy.set_attn_implementation("eager")  # the one that every architecture has, and has right
+        return SamplingModel(policy, str(error))
+    return SamplingModel(policy, None)
+
+
 def load_scorer(
     path: str | Path, settings: LoadSettings | None = None, *, seed: int | None = None, head_init: HeadInit = "normal"
 ) -> PreTrainedModel:
@@ -133,16 +152,31 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, direc
 
     Adapters are merged into the weights, and kept beside them in `adapter/`.
     """
-    with _quiet(), durable_folder(directory) as folder:
+    with durable_folder(directory) as folder:
+        write_model(model, folder)
         if has_adapters(model):
-            model.save_pretrained(folder, state_dict=merged_tensors(model))
             save_adapter(model, folder / "adapter")
-        else:
-            model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 
+def write_model(model: PreTrainedModel, folder: Path) -> None:
+    """Write config and safetensors into `folder`, adapters merged into the weights. Not flushed to disk, nor all or nothing."""
+    with _quiet():
+        model.save_pretrained(folder, state_dict=merged_tensors(model) if has_adapters(model) else None)
+
+
 def _load(auto: Any, path: str | Path, settings: LoadSettings, may_lack: tuple[str, ...], **config: Any) -> PreTrainedModel:
+    """A model that is known to run unpadded batches."""
+    policy = _read(auto, path, settings, may_lack, **config)
+    require_ragged(policy, model_directory(path))
+    if settings.gradient_checkpointing:
+        # transformers 5.23 has renamed it
+        enable = getattr(policy, "activation_checkpointing_enable", None) or policy.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+    return policy
+
+
+def _read(auto: Any, path: str | Path, settings: LoadSettings, may_lack: tuple[str, ...], **config: Any) -> PreTrainedModel:
     where = model_directory(path)
     device = choose_device(settings)
     with _quiet(), _explained(where, "model"):
@@ -161,11 +195,6 @@ def _load(auto: Any, path: str | Path, settings: LoadSettings, may_lack: tuple[s
     policy: PreTrainedModel = model.to(device).eval()
     if settings.skip_unread:
         skip_unread(policy)
-    require_ragged(policy, where)
-    if settings.gradient_checkpointing:
-        # transformers 5.23 has renamed it
-        enable = getattr(policy, "activation_checkpointing_enable", None) or policy.gradient_checkpointing_enable
-        enable({"use_reentrant": False})
     return policy
 
 

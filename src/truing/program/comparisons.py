@@ -68,7 +68,7 @@ def run(
     if isinstance(draft, Artifact):
         return draft
     slots, pairs = plan(config, inputs)
-    sampled = _write_answers(slots, config, inputs, progress or NullProgress())
+    sampled, notes = _write_answers(slots, config, inputs, progress or NullProgress())
     comparisons = list({c.comparison_id: c for c in [*sampled, *pairs] if c.first != c.second}.values())
     if len(comparisons) < 2:
         raise TruingError("the policies gave equal answers to every prompt: there is nothing to compare. Raise the temperature.")
@@ -78,7 +78,8 @@ def run(
             "comparisons": len(comparisons),
             "targeted": sum(c.source.startswith("finding") for c in comparisons),
             "equal_or_repeated_left_out": len(slots) + len(pairs) - len(comparisons),
-        }
+        },
+        notes,
     )
 
 
@@ -114,14 +115,17 @@ def _cycle(prompts: Sequence[Prompt], n: int, rng: random.Random) -> list[Prompt
 
 def _write_answers(
     slots: Sequence[Slot], config: ComparisonsConfig, inputs: ComparisonInputs, progress: Progress
-) -> list[Comparison]:
-    """Every policy is loaded once and answers all its prompts, a prompt's answers with one prefill."""
+) -> tuple[list[Comparison], tuple[str, ...]]:
+    """Every policy is loaded once and answers all its prompts, a prompt's answers with one prefill. Also what to note of it."""
     wanted = {label: _wanted(slots, label) for label in sorted(inputs.policies)}
     total = sum(n for counts in wanted.values() for n in counts.values())
     done = 0
     answers: dict[str, dict[str, list[str]]] = {}
+    notes: list[str] = []
     for label, counts in wanted.items():
         speaker = Speaker.load(inputs.policies[label], inputs.load, inputs.chat_template) if counts else None
+        if speaker is not None and speaker.notice is not None:
+            notes.append(speaker.notice)
         answers[label] = defaultdict(list)
         for n in sorted(set(counts.values())):
             prompts = [prompt for prompt in _distinct(s.prompt for s in slots) if counts.get(prompt.prompt_id) == n]
@@ -137,7 +141,7 @@ def _write_answers(
             done += n * len(prompts)
             for prompt, group in zip(prompts, groups, strict=True):
                 answers[label][prompt.prompt_id] = [a.text for a in group]
-    return [_filled(slot, answers) for slot in slots]
+    return [_filled(slot, answers) for slot in slots], tuple(notes)
 
 
 def _filled(slot: Slot, answers: Mapping[str, Mapping[str, list[str]]]) -> Comparison:

@@ -5,17 +5,21 @@ Training never passes through here: it works on tokens alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from truing.models.config import LoadSettings
-from truing.models.load import load_policy, load_tokenizer
+from truing.models.load import load_tokenizer
 from truing.models.template import completion_text, prompt_tokens, require_template
 from truing.program.recipe import EMBEDDED
 from truing.records import Ending, Message, seed_for
+from truing.rollout.generate import GenerateSampler
 from truing.rollout.local import LocalSampler
+from truing.rollout.make import load_sampler
+from truing.rollout.request import Token, requests_for
 from truing.rollout.sampler import OnProgress, SamplingSettings
+from truing.rollout.text import AnswerText
 from truing.world.assets import base_model_path
 
 Messages = Sequence[Message]
@@ -28,11 +32,20 @@ class Answer(NamedTuple):
     ending: Ending
 
 
-class Speaker:
-    """A policy in memory."""
+class Piece(NamedTuple):
+    """Part of an answer as it is drawn. Pieces come answer after answer, in the order that the answers were asked for."""
 
-    def __init__(self, sampler: LocalSampler) -> None:
+    conversation: int
+    text: str
+    is_last: bool
+
+
+class Speaker:
+    """A policy in memory. `notice`, where there is one, is for the user to read."""
+
+    def __init__(self, sampler: LocalSampler | GenerateSampler, notice: str | None = None) -> None:
         self.sampler = sampler
+        self.notice = notice
 
     @classmethod
     def load(cls, model: str | Path, load: LoadSettings | None = None, chat_template: str | None = None) -> Self:
@@ -41,7 +54,7 @@ class Speaker:
         path = base_model_path() if model == EMBEDDED else model
         tokenizer = load_tokenizer(path, chat_template, trust_remote_code=settings.trust_remote_code)
         require_template(tokenizer)
-        return cls(LocalSampler(load_policy(path, settings), tokenizer))
+        return cls(*load_sampler(path, settings, tokenizer))
 
     def answers(
         self,
@@ -57,12 +70,33 @@ class Speaker:
         groups = self.sampler.sample(prompts, samples_per_prompt=n, settings=settings, seed=seed, on_progress=on_progress)
         return [[Answer(completion_text(tokenizer, c.tokens), c.ending) for c in group] for group in groups]
 
+    def stream(self, conversations: Sequence[Messages], n: int, settings: SamplingSettings, seed: int) -> Iterator[Piece]:
+        """The same answers piece by piece: the first unfinished one as it is drawn, those after it when their turn comes."""
+        count = len(conversations) * n
+        texts = [AnswerText(self.sampler.tokenizer) for _ in range(count)]
+        ready, is_over, front = [""] * count, [False] * count, 0
+        for token in self._tokens(conversations, n, settings, seed):
+            number = token.request
+            ready[number] += texts[number].add(token.token) if token.token is not None else ""
+            if token.ending is not None:
+                ready[number] += texts[number].finish()
+                is_over[number] = True
+            while front < count and (ready[front] or is_over[front]):
+                yield Piece(front // n, ready[front], is_over[front])
+                ready[front] = ""
+                if not is_over[front]:
+                    break
+                front += 1
 
-def answer(model: str, prompts: Sequence[str], n: int, *, temperature: float, max_new_tokens: int, seed: int) -> list[list[str]]:
-    """`n` answers of `model` to each prompt, as text."""
-    settings = SamplingSettings(temperature=temperature, max_new_tokens=max_new_tokens)
-    conversations = [(Message(role="user", content=prompt),) for prompt in prompts]
-    return [[a.text for a in group] for group in Speaker.load(model).answers(conversations, n, settings, seed)]
+    def _tokens(self, conversations: Sequence[Messages], n: int, settings: SamplingSettings, seed: int) -> Iterator[Token]:
+        prompts = [prompt_tokens(self.sampler.tokenizer, messages) for messages in conversations]
+        if isinstance(self.sampler, LocalSampler):
+            yield from self.sampler.stream(requests_for(prompts, n, settings, seed), settings)
+            return
+        groups = self.sampler.sample(prompts, samples_per_prompt=n, settings=settings, seed=seed)
+        for number, one in enumerate(completion for group in groups for completion in group):
+            for place, (token, logprob) in enumerate(zip(one.tokens, one.logprobs, strict=True)):
+                yield Token(number, token, logprob, one.ending if place == len(one.tokens) - 1 else None)
 
 
 class Conversation:
@@ -72,16 +106,12 @@ class Conversation:
         self._speaker, self._settings, self._seed = speaker, settings, seed
         self.messages: list[Message] = []
 
-    @classmethod
-    def open(cls, model: str, *, temperature: float, max_new_tokens: int, seed: int) -> Self:
-        """Load a model and start an empty conversation."""
-        settings = SamplingSettings(temperature=temperature, max_new_tokens=max_new_tokens)
-        return cls(Speaker.load(model), settings, seed)
-
-    def say(self, text: str) -> str:
-        """Add the user's turn; return the model's answer to the whole conversation."""
+    def say(self, text: str) -> Iterator[str]:
+        """Add the user's turn; the model's answer to the whole conversation, piece by piece. It counts as said once read."""
         asked = [*self.messages, Message(role="user", content=text)]
         seed = seed_for(self._seed, "chat", len(asked))
-        said = self._speaker.answers([asked], 1, self._settings, seed)[0][0].text
-        self.messages = [*asked, Message(role="assistant", content=said)]
-        return said
+        said = []
+        for piece in self._speaker.stream([asked], 1, self._settings, seed):
+            said.append(piece.text)
+            yield piece.text
+        self.messages = [*asked, Message(role="assistant", content="".join(said))]

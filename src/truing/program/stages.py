@@ -252,12 +252,20 @@ def _hash(prompts: Sequence[Prompt]) -> str:
     return content_hash([p.model_dump(mode="json") for p in prompts])
 
 
+def _speaker(bench: Bench, policy: str) -> Speaker:
+    """A policy in memory; what the user should know of how it runs is said."""
+    speaker = Speaker.load(policy, bench.load, bench.chat_template)
+    if speaker.notice is not None:
+        bench.watch.say(speaker.notice)
+    return speaker
+
+
 def _generator(bench: Bench, policy: str, config: RedTeamConfig) -> campaign.Generate:
     """The policy as the red team calls it, loaded at the first call."""
 
     @cache
     def loaded() -> campaign.Generate:
-        sampler = Speaker.load(policy, bench.load, bench.chat_template).sampler
+        sampler = _speaker(bench, policy).sampler
         settings = SamplingSettings(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
         return policy_generator(sampler, sampler.tokenizer, settings, config.seed)
 
@@ -272,7 +280,7 @@ def _sampler(bench: Bench, policy: str, reference: str | None, config: EvaluateC
 
     @cache
     def loaded() -> evaluation.SamplePolicy:
-        sampler = Speaker.load(policy, bench.load, bench.chat_template).sampler
+        sampler = _speaker(bench, policy).sampler
         settings = SamplingSettings(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
         against = load_policy(reference, bench.load) if reference else None
         return policy_sampler(sampler, sampler.tokenizer, settings, config.samples_per_prompt, config.seed, against)

@@ -1,21 +1,35 @@
-"""A key/value cache whose rows all write to the same column: prompts stand right-aligned, so a step is one slice a layer.
+"""Key/value caches: prompts as they come out of a prefill, and slots that completions are written into.
 
-Shapes: T prompt tokens laid end to end, R rows, P columns of prompt, C columns in all, H key/value heads, E head width.
+A slot is one row of each layer's buffer; its sequence stands at the left, one column a token, so a slot is freed, filled and
+moved without touching another, and a step reads no further than the longest live sequence.
+
+Shapes: T prompt tokens laid end to end, S slots, R rows under way (slots 0 to R), C columns, H key/value heads, E head width.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-_GROWTH = 64
+
+class LayerShape(NamedTuple):
+    """What one token takes in one layer: [H, E] keys and [H', E'] values."""
+
+    keys: tuple[int, int]
+    values: tuple[int, int]
+
+    @property
+    def elements(self) -> int:
+        """Numbers kept for one token."""
+        return self.keys[0] * self.keys[1] + self.values[0] * self.values[1]
 
 
 class PrefillCache(Cache):
-    """Keeps the keys and values of prompts laid end to end, each [1, H, T, E], for the rows to be built from."""
+    """Keeps the keys and values of prompts laid end to end, each [1, H, T, E], layer after layer."""
 
     def __init__(self) -> None:
         super().__init__(layers=[])
@@ -32,60 +46,56 @@ class PrefillCache(Cache):
         """Nothing is seen before the prompt."""
         return 0
 
+    @property
+    def shapes(self) -> list[LayerShape]:
+        """One a layer."""
+        layers = range(len(self.keys))
+        return [LayerShape(_shape(self.keys[layer]), _shape(self.values[layer])) for layer in layers]
 
-class RowCache(Cache):
-    """One row a completion. `begin_step` opens a column; each layer's `update` writes it and returns all columns so far."""
 
-    def __init__(self, prefill: PrefillCache, token_of_column_RP: Tensor, max_columns: int) -> None:
+class SlotCache(Cache):
+    """`slots` sequences of up to `columns` tokens. `begin_step` says where the rows stand; each layer then writes its column."""
+
+    def __init__(self, shapes: Sequence[LayerShape], slots: int, columns: int, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__(layers=[])
-        self.columns = token_of_column_RP.shape[1]
-        self._max_columns = max_columns
-        self._capacity = min(max_columns, self.columns + _GROWTH)
-        self.keys = {layer: _rows(x, token_of_column_RP, self._capacity) for layer, x in prefill.keys.items()}
-        self.values = {layer: _rows(x, token_of_column_RP, self._capacity) for layer, x in prefill.values.items()}
+        self.slots, self.columns = slots, columns
+        # zeros: what a mask hides is still multiplied by nought, which must not meet the infinities of unwritten memory
+        self._keys, self._values = (
+            [torch.zeros(slots, heads, columns, width, dtype=dtype, device=device) for heads, width in kind]
+            for kind in zip(*shapes, strict=True)
+        )
+        self._row_S = torch.arange(slots, device=device)
+        self._position_R = self._row_S
+        self._seen = 0
 
-    def begin_step(self) -> None:
-        """Open the next column, growing the buffers where they are full."""
-        if self.columns == self._capacity:
-            self._capacity = min(self._max_columns, self.columns + _GROWTH)
-            self.keys = {layer: _grown(x, self._capacity) for layer, x in self.keys.items()}
-            self.values = {layer: _grown(x, self._capacity) for layer, x in self.values.items()}
-        self.columns += 1
+    def fill(self, slot: int, prefill: PrefillCache, start: int, length: int) -> None:
+        """Write the prompt that begins at `start` of a prefill into a slot."""
+        for layer, (keys, values) in enumerate(zip(self._keys, self._values, strict=True)):
+            keys[slot, :, :length] = prefill.keys[layer][0, :, start : start + length]
+            values[slot, :, :length] = prefill.values[layer][0, :, start : start + length]
 
-    def keep_rows(self, kept_R: Tensor) -> None:
-        """Retire all rows but these."""
-        self.keys = {layer: x.index_select(0, kept_R) for layer, x in self.keys.items()}
-        self.values = {layer: x.index_select(0, kept_R) for layer, x in self.values.items()}
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy a sequence to another slot."""
+        for buffer in (*self._keys, *self._values):
+            buffer[target, :, :length] = buffer[source, :, :length]
+
+    def begin_step(self, position_R: Tensor, seen: int) -> None:
+        """Rows 0 to R write their next token at these columns; attention will read the first `seen` columns."""
+        self._position_R, self._seen = position_R, seen
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write [R, H, 1, E] into the open column; return every column up to it."""
-        keys, values, column = self.keys[layer_idx], self.values[layer_idx], self.columns - 1
-        keys[:, :, column] = key_states[:, :, 0]
-        values[:, :, column] = value_states[:, :, 0]
-        return keys[:, :, : self.columns], values[:, :, : self.columns]
+        """Write [R, H, 1, E] at the rows' columns; return what attention reads, [R, H, seen, E]."""
+        rows = len(self._position_R)
+        row_R = self._row_S[:rows]
+        keys, values = self._keys[layer_idx], self._values[layer_idx]
+        keys[row_R, :, self._position_R] = key_states[:, :, 0].to(keys.dtype)
+        values[row_R, :, self._position_R] = value_states[:, :, 0].to(values.dtype)
+        return keys[:rows, :, : self._seen], values[:rows, :, : self._seen]
 
     def get_seq_length(self, *_: Any, **__: Any) -> int:
-        """Columns before the one being written."""
-        return self.columns - 1
+        """Columns before the last that is read."""
+        return self._seen - 1
 
 
-def _rows(x_1HTE: Tensor, token_of_column_RP: Tensor, capacity: int) -> Tensor:
-    rows, columns = token_of_column_RP.shape
-    heads, width = x_1HTE.shape[1], x_1HTE.shape[3]
-    out = x_1HTE.new_empty(rows, heads, capacity, width)
-    picked = x_1HTE[0].index_select(1, token_of_column_RP.flatten())
-    out[:, :, :columns] = picked.view(heads, rows, columns, width).transpose(0, 1)
-    return out
-
-
-def _grown(x_RHCE: Tensor, capacity: int) -> Tensor:
-    out = x_RHCE.new_empty(*x_RHCE.shape[:2], capacity, x_RHCE.shape[3])
-    out[:, :, : x_RHCE.shape[2]] = x_RHCE
-    return out
-
-
-def right_aligned(starts_R: Tensor, lengths_R: Tensor) -> tuple[Tensor, Tensor]:
-    """Token index at each column [R, P], and True where a column is padding on the left (it repeats a row's first token)."""
-    columns = int(lengths_R.max())
-    offset_RP = torch.arange(columns, device=starts_R.device) - (columns - lengths_R)[:, None]
-    return starts_R[:, None] + offset_RP.clamp(min=0), offset_RP < 0
+def _shape(x_1HTE: Tensor) -> tuple[int, int]:
+    return x_1HTE.shape[1], x_1HTE.shape[3]

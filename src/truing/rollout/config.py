@@ -20,8 +20,18 @@ class VllmConfig(Config):
     """Times the engine is started for one batch of prompts before the run is given up: it is started again where it dies."""
 
 
+class LocalConfig(Config):
+    """Settings of the engine in this process."""
+
+    cache_gib: float = Field(default=4.0, gt=0)
+    """Memory for its key/value cache, kept while the engine is open: completions wait where it does not hold them all at once."""
+    cuda_graphs: bool = True
+    """Replay captured decoding steps where there is CUDA."""
+
+
 class EngineConfig(Config):
     """The engine that draws completions: `local` in this process, or `vllm` in one of its own."""
 
     kind: Literal["local", "vllm"] = "local"
+    local: LocalConfig = LocalConfig()
     vllm: VllmConfig = VllmConfig()

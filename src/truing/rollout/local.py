@@ -1,42 +1,56 @@
-"""Sampling in this process with a key/value cache: each prompt is run once, its cache repeated for its samples."""
+"""The engine in this process: continuous batching over a key/value cache with slots."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from truing.errors import TruingError
+from truing.models.flops import FloorCounter
 from truing.models.forward import vocabulary_size
-from truing.models.template import completion_text, end_token_ids
-from truing.records import Ending, SampledCompletion
-from truing.rollout.draw import draw, uniforms
-from truing.rollout.sampler import OnProgress, SamplingSettings
-from truing.rollout.wave import Wave
+from truing.models.template import end_token_ids
+from truing.records import SampledCompletion
+from truing.rollout.config import LocalConfig
+from truing.rollout.decode import Decoder
+from truing.rollout.request import Request, Token, requests_for, require_room
+from truing.rollout.sampler import OnProgress, SamplingSettings, Speed
+from truing.rollout.schedule import Rules, Schedule
 
 
 class LocalSampler:
-    """A `Sampler` over a model held in this process, at most `max_batch` completions at once."""
+    """A `Sampler` over a model held in this process.
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_batch: int = 128) -> None:
-        self.model = model
+    Memory: `slots` completions are under way at once, the most that `max_batch` and `config.cache_gib` allow where each takes
+    the columns of the call's longest request. Beside them there is one prefill. What waits takes nothing.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_batch: int = 128,
+        config: LocalConfig | None = None,
+    ) -> None:
         self.tokenizer = tokenizer
         self.max_batch = max_batch
         self.weights_version = 0
-        vocabulary = vocabulary_size(model)
-        ends = [end for end in end_token_ids(tokenizer, model.config, model.generation_config) if end < vocabulary]
-        self._is_end_V = torch.zeros(vocabulary, dtype=torch.bool, device=model.device)
-        self._is_end_V[ends] = True
+        self.last_speed: Speed | None = None
+        self._config = config or LocalConfig()
+        self._set_model(model)
 
     def load_weights(self, model: PreTrainedModel, version: int) -> None:
         """See `Sampler.load_weights`. The model is the very one that is trained: nothing is copied."""
-        self.model = model
+        if model is not self.model:
+            self._set_model(model)
         self.weights_version = version
 
     def close(self) -> None:
-        """Nothing is held beyond a call of `sample`."""
+        """Give the cache back; the next call makes another."""
+        self._decoder.release()
 
     def sample(
         self,
@@ -47,75 +61,95 @@ class LocalSampler:
         seed: int,
         on_progress: OnProgress | None = None,
     ) -> list[list[SampledCompletion]]:
-        """See `Sampler.sample`. Prompts of similar length run together; what is drawn depends on `seed` and place alone."""
-        self._require_room(prompts, settings.max_new_tokens)
-        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        rows = [index * samples_per_prompt + sample for index in order for sample in range(samples_per_prompt)]
-        draws = uniforms(seed, len(rows), settings.max_new_tokens)
-        done: dict[int, SampledCompletion] = {}
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            for start in range(0, len(rows), self.max_batch):
-                wave = rows[start : start + self.max_batch]
-                completions = self._run(prompts, [row // samples_per_prompt for row in wave], draws[wave], settings)
-                done.update(zip(wave, completions, strict=True))
-                if on_progress is not None:
-                    on_progress(len(done), len(rows))
-        finally:
-            self.model.train(was_training)
-        in_order = [done[row] for row in range(len(rows))]
-        return [in_order[i : i + samples_per_prompt] for i in range(0, len(rows), samples_per_prompt)]
+        """See `Sampler.sample`. What is drawn for a sample depends on `seed`, its prompt's place and its own, on nothing else."""
+        require_room("prompt", prompts, [settings.max_new_tokens] * len(prompts), self.model)
+        requests = requests_for(prompts, samples_per_prompt, settings, seed)
+        done = self.complete(requests, settings, on_progress)
+        return [done[i : i + samples_per_prompt] for i in range(0, len(done), samples_per_prompt)]
 
-    def _require_room(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-        context = getattr(self.model.config, "max_position_embeddings", None)
-        for index, prompt in enumerate(prompts):
-            if context is not None and len(prompt) + max_new_tokens > context:
-                raise TruingError(
-                    f"prompt {index} has {len(prompt)} tokens; with max_new_tokens = {max_new_tokens} it does not fit into the "
-                    f"model's context of {context}. Shorten it or lower max_new_tokens. It begins: "
-                    f"{self.tokenizer.decode(list(prompt[:24]))!r}"
-                )
-
-    @torch.no_grad()
-    def _run(
-        self, prompts: Sequence[Sequence[int]], prompt_of_row: Sequence[int], draws_WN: Tensor, settings: SamplingSettings
+    def complete(
+        self, requests: Sequence[Request], settings: SamplingSettings, on_progress: OnProgress | None = None
     ) -> list[SampledCompletion]:
-        used = sorted(set(prompt_of_row))
-        wave = Wave(self.model, [prompts[i] for i in used], [used.index(i) for i in prompt_of_row], settings.max_new_tokens)
-        stopped: set[int] = set()
-        for draws_W in draws_WN.T.contiguous().to(self.model.device):
-            drawn = draw(wave.logits_RV, draws_W[wave.row_R], settings)
-            wave.write(drawn, self._is_end_V)
-            if settings.stop:
-                stopped |= self._stop(wave, settings.stop)
-            if not wave.advance(drawn.tokens_R):
-                break
-        return self._completions(wave, stopped)
+        """One completion a request, each within its own limits."""
+        stream = self.stream(requests, settings)
+        finished = 0
+        for token in stream:
+            if token.ending is not None:
+                finished += 1
+                if on_progress is not None:
+                    on_progress(finished, len(requests))
+        return stream.completions()
 
-    def _stop(self, wave: Wave, stop: tuple[str, ...]) -> set[int]:
-        """End the live rows whose text holds a stop string; returns which."""
-        stopped = set()
-        for index in wave.is_live_R.nonzero()[:, 0].tolist():
-            row = int(wave.row_R[index])
-            text = completion_text(self.tokenizer, wave.tokens_WN[row, : wave.length_W[row]].tolist())
-            if any(string in text for string in stop):
-                wave.is_live_R[index] = False
-                stopped.add(row)
-        return stopped
+    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Stream:
+        """The tokens of several requests as they are drawn. Sampling goes on as the stream is read."""
+        require_room(
+            "the prompt of request",
+            [request.prompt for request in requests],
+            [request.max_new_tokens for request in requests],
+            self.model,
+        )
+        return Stream(self, requests, settings)
 
-    def _completions(self, wave: Wave, stopped: set[int]) -> list[SampledCompletion]:
-        is_end = self._is_end_V.tolist()
-        columns = zip(wave.tokens_WN.tolist(), wave.logprobs_WN.tolist(), wave.length_W.tolist(), strict=True)
-        completions = []
-        for row, (tokens, logprobs, length) in enumerate(columns):
-            ended = Ending.END_OF_TURN if is_end[tokens[length - 1]] else Ending.LENGTH
-            completions.append(
-                SampledCompletion(
-                    tokens=tuple(tokens[:length]),
-                    logprobs=tuple(logprobs[:length]),
-                    ending=Ending.STOP_STRING if row in stopped else ended,
-                    weights_version=self.weights_version,
-                )
+    def _set_model(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self._decoder = Decoder(model, graphs=self._config.cuda_graphs)
+        with torch.no_grad():
+            self._layers = self._decoder.layer_shapes()
+        vocabulary = vocabulary_size(model)
+        ends = end_token_ids(self.tokenizer, model.config, model.generation_config)
+        self.end_tokens = frozenset(end for end in ends if end < vocabulary)
+
+    def _schedule(self, requests: Sequence[Request], settings: SamplingSettings) -> Schedule:
+        columns = max(request.columns for request in requests)
+        slots = min(self.slots(columns), len(requests))
+        self._decoder.reserve(self._layers, slots, columns)
+        rules = Rules(settings, self.tokenizer, self.end_tokens, slots, self.weights_version)
+        return Schedule(self._decoder, requests, rules)
+
+    def slots(self, columns: int) -> int:
+        """How many completions may be under way at once where each may take `columns` tokens of cache.
+
+        Raises TruingError where not even one fits.
+        """
+        bytes_per_token = sum(layer.elements for layer in self._layers) * self._decoder.cache_dtype.itemsize
+        budget = int(self._config.cache_gib * 2**30)
+        slots = min(self.max_batch, budget // (bytes_per_token * columns))
+        if slots < 1:
+            raise TruingError(
+                f"a prompt and its completion take up to {columns} tokens of {bytes_per_token} bytes each in the cache: "
+                f"{columns * bytes_per_token / 2**30:.2f} GiB, more than engine.local.cache_gib = {self._config.cache_gib:g}. "
+                "Raise it, lower max_new_tokens, or shorten the prompt."
             )
-        return completions
+        return slots
+
+
+class Stream:
+    """Tokens of several requests, as they are drawn; `cancel` ends one of them early."""
+
+    def __init__(self, sampler: LocalSampler, requests: Sequence[Request], settings: SamplingSettings) -> None:
+        self._sampler = sampler
+        self._count = len(requests)
+        self._schedule = sampler._schedule(requests, settings)
+
+    def cancel(self, request: int) -> None:
+        """End a request, by its number, with what it has drawn so far. Its slot is free at the next step."""
+        self._schedule.cancel(request)
+
+    def completions(self) -> list[SampledCompletion]:
+        """One a request, in their order, once the stream has been read to its end."""
+        return [self._schedule.done[number] for number in range(self._count)]
+
+    def __iter__(self) -> Iterator[Token]:
+        model = self._sampler.model
+        was_training = model.training
+        model.eval()
+        started = time.perf_counter()
+        try:
+            with FloorCounter() as floor:
+                while not self._schedule.is_finished:
+                    yield from self._schedule.step()
+                self._sampler._decoder.count(*self._schedule.decoded)
+            drawn = sum(len(one.tokens) for one in self._schedule.done.values())
+            self._sampler.last_speed = Speed(drawn, time.perf_counter() - started, floor.seconds())
+        finally:
+            model.train(was_training)

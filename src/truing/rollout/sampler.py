@@ -6,6 +6,7 @@ Torch-free, so that settings can be read without loading an engine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import Field
@@ -24,14 +25,18 @@ OnProgress = Callable[[int, int], None]
 class SamplingSettings(Config):
     """How completions are drawn.
 
-    Log-probabilities are those of the distribution that is drawn from (temperature, top-k and top-p applied); greedy
-    choices carry their log-probability at temperature 1.
+    Log-probabilities are those of the distribution that is drawn from: temperature first, then top-k, top-p and min-p, each
+    applied to what the one before left. Greedy choices carry their log-probability at temperature 1.
     """
 
     max_new_tokens: int = Field(default=64, ge=1)
+    min_new_tokens: int = Field(
+        default=0, ge=0, description="no end token and no stop string ends a completion before it has this many"
+    )
     temperature: float = Field(default=0.7, ge=0.0, description="0 takes the likeliest token")
     top_p: float = Field(default=1.0, gt=0.0, le=1.0, description="smallest set of tokens with at least this probability")
     top_k: int | None = Field(default=None, ge=1, description="only this many likeliest tokens")
+    min_p: float = Field(default=0.0, ge=0.0, le=1.0, description="only tokens at least this fraction as likely as the likeliest")
     stop: tuple[str, ...] = Field(default=(), description="strings that end a completion; serving only")
 
     def require_exact(self) -> None:
@@ -40,13 +45,37 @@ class SamplingSettings(Config):
             ("temperature", self.temperature > 0),
             ("top_p", self.top_p == 1.0),
             ("top_k", self.top_k is None),
+            ("min_p", self.min_p == 0.0),
+            ("min_new_tokens", self.min_new_tokens == 0),
             ("stop", not self.stop),
         ):
             if not is_exact:
                 raise TruingError(
                     f"{name} = {getattr(self, name)!r} cannot be used in RL: the policy gradient needs log-probabilities of the "
-                    "whole distribution at the sampling temperature. Leave top_p, top_k and stop out, and use temperature > 0."
+                    "whole distribution at the sampling temperature. Use temperature > 0, and leave out top_p, top_k, min_p, "
+                    "min_new_tokens and stop."
                 )
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast one call of `sample` was."""
+
+    completion_tokens: int
+    """Tokens drawn and returned, prompts not counted."""
+    seconds: float
+    floor_s: float | None = None
+    """What its unavoidable arithmetic takes at the machine's peak rate (models/flops.py); None where it cannot be counted."""
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Completion tokens a second."""
+        return self.completion_tokens / self.seconds
+
+    @property
+    def floor_fraction(self) -> float | None:
+        """The part of the time that the floor accounts for."""
+        return None if self.floor_s is None else self.floor_s / self.seconds
 
 
 class Sampler(Protocol):
@@ -55,6 +84,11 @@ class Sampler(Protocol):
     @property
     def weights_version(self) -> int:
         """Which weights are being sampled from: goes up with every update, and is written on each completion."""
+        ...
+
+    @property
+    def last_speed(self) -> Speed | None:
+        """How fast the last call of `sample` was; None before the first."""
         ...
 
     def sample(

@@ -1,0 +1,154 @@
+"""What runs the model for the rollout engine: prompts in one ragged batch, then one token a row over slots of a cache.
+
+Shapes: N prompts, T prompt tokens laid end to end, R rows, C columns, D hidden width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from truing.models.attention import LAYOUT, StepLayout
+from truing.models.flops import Work, count_head, count_trunk
+from truing.models.forward import hidden_states
+from truing.models.head import head_logits
+from truing.models.ragged import RaggedBatch
+from truing.rollout.cache import LayerShape, PrefillCache, SlotCache
+
+_COLUMN_STEP = 64
+"""A captured step reads a multiple of this many columns, so that few have to be captured."""
+
+
+class Prompt(NamedTuple):
+    """One prompt that has been run: where its keys and values stand, and the logits of what follows it."""
+
+    cache: PrefillCache
+    start: int
+    length: int
+    logits_V: Tensor
+
+
+@dataclass(frozen=True)
+class _Captured:
+    graph: torch.cuda.CUDAGraph
+    tokens_R: Tensor
+    position_R: Tensor
+    logits_RV: Tensor
+
+
+class Decoder:
+    """Runs one model. On CUDA, with `graphs`, a step is captured once for each (rows, columns) size and replayed after.
+
+    Capturing has not been run on hardware yet: leave `graphs` off where it misbehaves.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, graphs: bool) -> None:
+        self.model = model
+        self.graphs = graphs and model.device.type == "cuda"
+        self._cache: SlotCache | None = None
+        self._captured: dict[tuple[int, int], _Captured] = {}
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """A CPU's attention kernel is three to six times slower in bfloat16 than in float32 (measured): it gets float32."""
+        return torch.float32 if self.model.device.type == "cpu" else self.model.dtype
+
+    def layer_shapes(self) -> list[LayerShape]:
+        """What a token takes in the cache, seen by running one."""
+        prefill = PrefillCache()
+        batch = RaggedBatch.from_sequences([[0]], self.model.device)
+        hidden_states(self.model, batch, past_key_values=prefill, use_cache=True)
+        return prefill.shapes
+
+    def reserve(self, shapes: Sequence[LayerShape], slots: int, columns: int) -> None:
+        """Make room, or keep what is there where it is large enough."""
+        if self._cache is None or self._cache.slots < slots or self._cache.columns < columns:
+            self.release()
+            self._cache = SlotCache(shapes, slots, columns, self.cache_dtype, self.model.device)
+
+    def release(self) -> None:
+        """Give the cache back."""
+        self._captured.clear()
+        self._cache = None
+
+    @property
+    def cache(self) -> SlotCache:
+        """Room made by `reserve`."""
+        if self._cache is None:
+            raise ValueError("no cache: call reserve first")
+        return self._cache
+
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> list[Prompt]:
+        """Run prompts laid end to end."""
+        batch = RaggedBatch.from_sequences(prompts, self.model.device)
+        cache = PrefillCache()
+        hidden_TD = hidden_states(self.model, batch, batch.last_tokens(), past_key_values=cache, use_cache=True)
+        hidden_ND = hidden_TD[batch.ends_B]
+        count_head(self.model.get_output_embeddings(), hidden_ND)
+        logits_NV = head_logits(self.model, hidden_ND)
+        starts, lengths = batch.starts_B.tolist(), batch.lengths_B.tolist()
+        return [Prompt(cache, *place) for place in zip(starts, lengths, logits_NV, strict=True)]
+
+    def fill(self, slot: int, prompt: Prompt) -> None:
+        """Write a prompt into a slot."""
+        self.cache.fill(slot, prompt.cache, prompt.start, prompt.length)
+
+    def step(self, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
+        """Run one token in each of the slots 0 to R, at these places of their sequences; returns what follows, [R, V]."""
+        state_2R = torch.tensor([tokens, positions]).to(self.model.device)
+        seen = max(positions) + 1
+        if self.graphs:
+            return self._replayed(state_2R, seen)
+        return self._forward(state_2R[0], state_2R[1], seen)
+
+    def count(self, tokens: int, attention_pairs: int) -> None:
+        """Tell active floor counters of `tokens` run one by one: at once, since counting costs as much as a small step."""
+        count_trunk(self.model, Work(tokens, attention_pairs))
+        hidden_ND = torch.empty(tokens, 0, dtype=self.model.dtype, device=self.model.device)  # only its length is read
+        count_head(self.model.get_output_embeddings(), hidden_ND)
+
+    def _forward(self, tokens_R: Tensor, position_R: Tensor, seen: int) -> Tensor:
+        self.cache.begin_step(position_R, seen)
+        hidden_R1D = self.model.base_model(
+            input_ids=tokens_R[:, None],
+            position_ids=position_R[:, None],
+            attention_mask=tokens_R.new_ones(
+                (1, 1, 1, 1), dtype=torch.bool
+            ),  # a ready mask, unread: the layout carries the real one
+            past_key_values=self.cache,
+            use_cache=True,
+            **{LAYOUT: StepLayout(position_R, seen)},
+        ).last_hidden_state
+        return head_logits(self.model, hidden_R1D[:, 0])
+
+    def _replayed(self, state_2R: Tensor, seen: int) -> Tensor:
+        """The same from a captured graph. Slots beyond R write into their first column, which a new sequence overwrites."""
+        count = state_2R.shape[1]
+        rows = min(1 << (count - 1).bit_length(), self.cache.slots)
+        columns = min(-(-seen // _COLUMN_STEP) * _COLUMN_STEP, self.cache.columns)
+        if (rows, columns) not in self._captured:
+            self._captured[rows, columns] = self._capture(rows, columns)
+        captured = self._captured[rows, columns]
+        captured.tokens_R.zero_()[:count] = state_2R[0]
+        captured.position_R.zero_()[:count] = state_2R[1]
+        captured.graph.replay()
+        return captured.logits_RV[:count]
+
+    def _capture(self, rows: int, columns: int) -> _Captured:
+        tokens_R, position_R = torch.zeros(2, rows, dtype=torch.long, device=self.model.device)
+        # what is written while capturing goes to a column that no live row has reached
+        position_R += columns - 1
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # libraries allocate their workspaces in a first run, which may not be captured
+            self._forward(tokens_R, position_R, columns)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            logits_RV = self._forward(tokens_R, position_R, columns)
+        return _Captured(graph, tokens_R, position_R, logits_RV)
