@@ -5,7 +5,8 @@ truing's by the code of its stages, the peer by its own trainer under its own in
 
 1. both sides compute the loss and gradients of the first optimiser step in float32, and unless they agree nothing is timed;
 2. the peer runs each of its settings once, and keeps the fastest (which warms it up; truing runs once for that);
-3. the sides take turns, ours and theirs, `repeats` times;
+3. the sides take turns, ours and theirs, `repeats` times; where sampling is part of the work, each pair draws with a seed of its own,
+   so that the interval holds what chance does to lengths;
 4. fresh processes do the job once, for their peak memory.
 """
 
@@ -16,13 +17,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
 from benchmarks.environments import interpreter
-from benchmarks.parity import Parity, compare_files
+from benchmarks.parity import compare_files
 from benchmarks.ratio import paired_ratio
 from benchmarks.settings import Settings, parse
 from benchmarks.worker import Worker
@@ -45,11 +46,13 @@ class Case:
     script: str
     """Under `peers/`."""
     tuning: Sequence[Mapping[str, Any]]
-    """Settings of the peer that are tried, the likeliest first; the fastest is compared with. `--quick` tries two."""
+    """Settings of the peer that are tried, the likeliest first; the fastest is compared with. `--quick` takes the first."""
     figure: Mapping[str, float]
     """What the ratio should reach, by precision."""
     job: Mapping[str, Any] = field(default_factory=dict)
     """What it changes in the job."""
+    parity_job: Mapping[str, Any] = field(default_factory=dict)
+    """What parity is shown on in its place, where the sides are not the same model."""
 
 
 @dataclass(frozen=True)
@@ -96,30 +99,40 @@ class _Bench:
         self._job = {"device": settings.device, "optimiser": OPTIMISER, "threads": max(settings.threads), **job}
 
     def rows(self) -> Iterator[dict[str, Any]]:
+        parity = self._parity() if self._case.parity_job else None
         with self._sides("float32") as (ours, peer):
-            found = self._compare(ours, peer)
-            parity = {**found._asdict(), "holds": found.holds}
-            if not found.holds:
+            parity = parity or self._compare(ours, peer)
+            if not parity["holds"]:
                 yield {"dtype": "float32", "threads": 1, "parity": parity, **dict.fromkeys(MISSING)}
                 return
             if "float32" in self._settings.dtypes:
                 yield from self._rows("float32", ours, peer, parity)
         if "bfloat16" in self._settings.dtypes:
             with self._sides("bfloat16") as (ours, peer):
-                rounded = self._compare(ours, peer)._asdict()
-                yield from self._rows("bfloat16", ours, peer, {**parity, "bfloat16": rounded})
+                rounded = {} if self._case.parity_job else {"bfloat16": self._compare(ours, peer)}
+                yield from self._rows("bfloat16", ours, peer, {**parity, **rounded})
 
-    def _compare(self, ours: Worker, peer: Worker) -> Parity:
+    def _parity(self) -> dict[str, Any]:
+        """Of what stands in for this case."""
+        stand_in = _Bench(self._work, replace(self._case, parity_job={}), self._settings, self._folder, {**self._job, **self._case.parity_job})
+        with stand_in._sides("float32") as (ours, peer):
+            return self._compare(ours, peer)
+
+    def _compare(self, ours: Worker, peer: Worker) -> dict[str, Any]:
         files = [self._folder / f"{side}.safetensors" for side in ("ours", "peer")]
-        return compare_files(ours.parity(files[0]), peer.parity(files[1]), *files)
+        found = compare_files(ours.parity(files[0]), peer.parity(files[1]), *files)
+        return {**found._asdict(), "holds": found.holds}
 
     def _rows(self, dtype: str, ours: Worker, peer: Worker, parity: dict[str, Any]) -> Iterator[dict[str, Any]]:
         tuned = self._tune(peer)
         best = min(tuned, key=lambda tried: tried["seconds"])["settings"]
         memory = self._memory(dtype, best)
         for threads in self._settings.threads:
-            ours.run(threads, {})
-            pairs = [(ours.run(threads, {}), peer.run(threads, best)) for _ in range(self._settings.repeats)]
+            ours.run(threads, {"seed": SEED})
+            pairs = [
+                (ours.run(threads, {"seed": seed}), peer.run(threads, {**best, "seed": seed}))
+                for seed in range(1, self._settings.repeats + 1)
+            ]
             yield {
                 "dtype": dtype,
                 "threads": threads,
@@ -134,15 +147,15 @@ class _Bench:
 
     def _tune(self, peer: Worker) -> list[dict[str, Any]]:
         threads = self._settings.threads[0]
-        tries = self._case.tuning[:2] if self._settings.quick else self._case.tuning
-        return [{"settings": tried, "seconds": peer.run(threads, dict(tried))["seconds"]} for tried in tries]
+        tries = self._case.tuning[:1] if self._settings.quick else self._case.tuning
+        return [{"settings": tried, "seconds": peer.run(threads, {**tried, "seed": SEED})["seconds"]} for tried in tries]
 
     def _memory(self, dtype: str, best: Mapping[str, Any]) -> dict[str, Any]:
         """Peak resident memory of fresh processes that do the job once, and of the same processes before they began."""
         peaks: dict[str, dict[str, int]] = {}
         for side, start in (("ours", self._ours), ("peer", self._peer)):
             with start(dtype) as worker:
-                peak = worker.run(1, dict(best) if side == "peer" else {})["peak_bytes"]
+                peak = worker.run(1, {**(best if side == "peer" else {}), "seed": SEED})["peak_bytes"]
                 peaks[side] = {"peak_bytes": peak, "baseline_bytes": worker.baseline_bytes}
         ratio = peaks["ours"]["peak_bytes"] / peaks["peer"]["peak_bytes"]
         above = [side["peak_bytes"] - side["baseline_bytes"] for side in peaks.values()]

@@ -3,7 +3,7 @@
     python -m benchmarks.reward [--quick]
 
 24 pairs in 2 optimiser steps of 12; prompts around 256 tokens, replies around 32 (`texts.pairs`). Bradley-Terry loss with the centring
-term of both (coefficient 0.01). The peer's pairs are sorted by length within a step and cut into one to twelve micro-batches.
+term of both (coefficient 0.01). The peer's pairs are sorted by length within a step and cut into two to twelve micro-batches.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.texts import pairs, steps
 
 STEPS, PAIRS_A_STEP = 2, 12
 
-TUNING = [{"micro_batches": n} for n in (4, 2, 12, 1)]
+TUNING = [{"micro_batches": n} for n in (12, 6, 4, 2)]
 
 
 def make_job(folder: Path, vocab: int, settings: Settings) -> dict[str, Any]:

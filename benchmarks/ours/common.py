@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from safetensors.torch import save_file
+from torch import nn
 from transformers import PreTrainedModel
 
 from benchmarks.peers.serve import Stopwatch
@@ -46,12 +47,23 @@ def pair_examples(job: dict[str, Any]) -> list[PairExample]:
 
 def gradients(model: PreTrainedModel, outputs: Iterable[LossOutput], out: str) -> dict[str, float]:
     """The loss of one step; its gradients, unclipped, in `out`."""
-    loss = 0.0
+    loss = backward(outputs)
+    save_gradients(model, out)
+    return {"loss": loss}
+
+
+def backward(outputs: Iterable[LossOutput]) -> float:
+    """The sum of the losses; their gradients are left in the weights."""
+    total = 0.0
     for output in outputs:
         output.loss.backward()  # type: ignore[no-untyped-call]
-        loss += float(output.loss)
-    save_file({name: weight.grad.float() for name, weight in model.named_parameters() if weight.grad is not None}, out)
-    return {"loss": loss}
+        total += float(output.loss.detach())
+    return total
+
+
+def save_gradients(model: nn.Module, out: str, left_out: Collection[str] = ()) -> None:
+    named = {name: weight.grad for name, weight in model.named_parameters() if name not in left_out}
+    save_file({name: gradient.float() for name, gradient in named.items() if gradient is not None}, out)
 
 
 def train(job: dict[str, Any], model: PreTrainedModel, losses: Losses) -> dict[str, float]:

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from benchmarks.ours import common
 from benchmarks.peers.serve import Stopwatch, serve
+from truing.models.flops import FloorCounter
 from truing.train.config import DPOConfig
 from truing.train.dpo import Reference, losses, take_reference
 
@@ -29,13 +30,14 @@ class Ours:
     def run(self, _: dict[str, Any]) -> dict[str, Any]:
         model = common.policy(self._job)
         watch = Stopwatch()
-        with watch.timing():
+        with FloorCounter() as floor, watch.timing():
             reference = self._reference(model)
         training = common.train(
             self._job, model, lambda model, rows: losses(model, self._pairs, rows, reference, self._config)
         )
-        total = {name: value + training[name] for name, value in watch.figures().items()}
-        return training | total | {"reference_seconds": watch.seconds}
+        reference_pass = {**watch.figures(), "floor_seconds": floor.seconds()}
+        total = {name: value + training[name] for name, value in reference_pass.items()}
+        return total | {"reference_seconds": watch.seconds}
 
     def _reference(self, model: PreTrainedModel) -> Reference:
         """Cached, it is computed anew each time: the cache's folder is."""

@@ -104,12 +104,11 @@ class Clock(TrainerCallback):
 class FirstGradients(TrainerCallback):
     """Keeps the first step's gradients and loss and ends training before the weights move."""
 
-    def __init__(self, trainer: Any, out: str) -> None:
-        self._trainer, self._out = trainer, out
+    def __init__(self, out: str, prefix: str) -> None:
+        self._out, self._prefix = out, prefix
 
     def on_pre_optimizer_step(self, *_: Any, model: Any = None, **__: Any) -> None:
-        gradients = {name: weight.grad.float().contiguous() for name, weight in model.named_parameters() if weight.grad is not None}
-        save_file(gradients, self._out)
+        save_gradients(model, self._out, self._prefix)
         raise FirstStepDone
 
 
@@ -117,9 +116,14 @@ class FirstStepDone(Exception):  # noqa: N818
     """Not an error: the gradients are written."""
 
 
-def first_step(trainer: Any, out: str) -> dict[str, float]:
-    """The loss of the first step; its gradients in `out`. `trainer` must have been made with `max_grad_norm` 0."""
-    trainer.add_callback(FirstGradients(trainer, out))
+def save_gradients(model: torch.nn.Module, out: str, prefix: str = "") -> None:
+    gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    save_file({prefix + name: gradient.float().contiguous() for name, gradient in gradients.items()}, out)
+
+
+def first_step(trainer: Any, out: str, prefix: str = "") -> dict[str, float]:
+    """The loss of the first step; its gradients in `out`, names after `prefix`. Needs a trainer with `max_grad_norm` 0."""
+    trainer.add_callback(FirstGradients(out, prefix))
     try:
         trainer.train()
     except FirstStepDone:

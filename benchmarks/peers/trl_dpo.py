@@ -37,7 +37,7 @@ class Peer:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
         self._tokenizer = tokenizer_of(job)
-        self._trainer({"micro_batches": 1})
+        self._model()
 
     def parity(self, out: str) -> dict[str, Any]:
         job = {**self._job, "optimiser": {**self._job["optimiser"], "max_grad_norm": 0.0}}
@@ -47,6 +47,11 @@ class Peer:
         trainer = self._trainer(settings)
         reference, training = trainer.reference_watch.figures(), timed(trainer)
         return {name: reference[name] + training[name] for name in training} | {"reference_seconds": reference["seconds"]}
+
+    def _model(self) -> AutoModelForCausalLM:
+        return AutoModelForCausalLM.from_pretrained(
+            self._job["model"], dtype="float32", attn_implementation=self._job["attention"]
+        )
 
     def _trainer(self, settings: dict[str, Any], job: dict[str, Any] | None = None) -> Trainer:
         job = job or self._job
@@ -62,9 +67,8 @@ class Peer:
             beta=job["beta"],
             precompute_ref_log_probs=job["reference"] == "cached",
         )
-        model = AutoModelForCausalLM.from_pretrained(job["model"], dtype="float32", attn_implementation=job["attention"])
         trainer = Trainer(
-            model, args=DPOConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
+            self._model(), args=DPOConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
         )
         size = len(job["steps"][0]) // settings["micro_batches"]
         trainer.micro_batches = [list(range(start, start + size)) for start in range(0, len(rows), size)]

@@ -20,7 +20,7 @@ class Peer:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
         self._tokenizer = tokenizer_of(job)
-        self._trainer({"micro_batches": 1})
+        self._model()
 
     def parity(self, out: str) -> dict[str, Any]:
         job = {**self._job, "optimiser": {**self._job["optimiser"], "max_grad_norm": 0.0}}
@@ -28,6 +28,11 @@ class Peer:
 
     def run(self, settings: dict[str, Any]) -> dict[str, Any]:
         return timed(self._trainer(settings))
+
+    def _model(self) -> AutoModelForSequenceClassification:
+        return AutoModelForSequenceClassification.from_pretrained(
+            self._job["model"], dtype="float32", attn_implementation=self._job["attention"]
+        )
 
     def _trainer(self, settings: dict[str, Any], job: dict[str, Any] | None = None) -> Trainer:
         job = job or self._job
@@ -43,11 +48,8 @@ class Peer:
             max_length=None,
             center_rewards_coefficient=job["center_coefficient"],
         )
-        model = AutoModelForSequenceClassification.from_pretrained(
-            job["model"], dtype="float32", attn_implementation=job["attention"]
-        )
         trainer = Trainer(
-            model, RewardConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
+            self._model(), RewardConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
         )
         trainer.micro_batches = sorted_micro_batches(job["steps"], lengths, settings["micro_batches"])
         return trainer

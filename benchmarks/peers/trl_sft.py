@@ -25,7 +25,7 @@ class Peer:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
         self._tokenizer = tokenizer_of(job)
-        self._trainer({"layout": "grouped", "micro_batches": 1})
+        self._model()
 
     def parity(self, out: str) -> dict[str, Any]:
         job = {**self._job, "optimiser": {**self._job["optimiser"], "max_grad_norm": 0.0}}
@@ -33,6 +33,11 @@ class Peer:
 
     def run(self, settings: dict[str, Any]) -> dict[str, Any]:
         return timed(self._trainer(settings))
+
+    def _model(self) -> AutoModelForCausalLM:
+        return AutoModelForCausalLM.from_pretrained(
+            self._job["model"], dtype="float32", attn_implementation=self._job["attention"]
+        )
 
     def _trainer(self, settings: dict[str, Any], job: dict[str, Any] | None = None) -> Trainer:
         job = job or self._job
@@ -47,9 +52,8 @@ class Peer:
         arguments = trainer_arguments(
             job, n_micro, len(steps[0]), packing=packed, dataset_kwargs={"skip_prepare_dataset": True}, max_length=4096
         )
-        model = AutoModelForCausalLM.from_pretrained(job["model"], dtype="float32", attn_implementation=job["attention"])
         trainer = Trainer(
-            model, SFTConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
+            self._model(), SFTConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
         )
         trainer.micro_batches = micro_batches
         return trainer

@@ -35,7 +35,7 @@ def require_ragged(model: PreTrainedModel, name: str) -> None:
             )
             same = _close(packed[:4], alone_first) and _close(packed[4:], alone_second) and _close(prefix, alone_second[:3])
             heads_agree = model.get_output_embeddings() is None or _close(
-                head_logits(model, alone_second), model(input_ids=torch.tensor([second], device=device)).logits[0].float()
+                head_logits(model, alone_second), model(input_ids=torch.tensor([second], device=device)).logits[0]
             )
     except (TypeError, ValueError, RuntimeError) as error:
         raise TruingError(
