@@ -133,3 +133,12 @@ def test_chat_template_can_be_given(tiny_model_dir):
 def test_flex_attention_is_refused_where_it_cannot_train(tiny_model_dir):
     with pytest.raises(TruingError, match="no backward pass on a CPU"):
         load_policy(tiny_model_dir, LoadSettings(device="cpu", attention="flex"))
+
+
+def test_a_wide_vocabulary_rounds_differently_in_bfloat16_and_loads_all_the_same(tmp_path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 256, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    LlamaForCausalLM(LlamaConfig(vocab_size=8192, tie_word_embeddings=True, **sizes)).save_pretrained(tmp_path)
+    assert load_policy(tmp_path, LoadSettings(dtype="bfloat16")).dtype == torch.bfloat16

@@ -57,7 +57,7 @@ class DPOInputs:
 
 
 @dataclass(frozen=True)
-class _Reference:
+class Reference:
     """Log-probabilities [P, 2] of chosen and rejected, of pairs given by number; and what there is to say of the cache."""
 
     logprobs_of: Callable[[Sequence[int]], Tensor]
@@ -83,7 +83,7 @@ def run(
     limit = longest_allowed(config.max_tokens, model)
     fitted, fitted_heldout = (pair_examples(tokenizer, part, limit, config.too_long) for part in pairs)
     train, heldout = fitted.items, fitted_heldout.items
-    reference = _reference(model, [*train, *heldout], config, store.root / REFERENCE_CACHE)
+    reference = take_reference(model, [*train, *heldout], config, store.root / REFERENCE_CACHE)
 
     plan = epoch_plan(len(train), config.batch_pairs, config.epochs, seed_for(config.seed, "dpo", "order"))
     stepper = Stepper(model, config.optimiser, len(plan), "dpo")
@@ -91,7 +91,7 @@ def run(
     checkpoints.restore()
     log = MetricsLog(draft.path, config.logging, keep_rows=stepper.steps_done)
     for step in range(stepper.steps_done, len(plan)):
-        metrics = stepper.step(_losses(model, train, plan[step], reference, config))
+        metrics = stepper.step(losses(model, train, plan[step], reference, config))
         log.write({"step": step + 1, **metrics})
         checkpoints.after_step(step + 1, {})
         headline = {name: metrics[name] for name in ("loss", "accuracy", "floor_fraction")}
@@ -113,7 +113,7 @@ def run(
     )
 
 
-def _reference(model: PreTrainedModel, pairs: Sequence[PairExample], config: DPOConfig, cache: Path) -> _Reference:
+def take_reference(model: PreTrainedModel, pairs: Sequence[PairExample], config: DPOConfig, cache: Path) -> Reference:
     """The policy as it now is, over `pairs`: training pairs, then held-out ones."""
     if config.reference == "live":
         live = LiveReference(model)
@@ -122,12 +122,12 @@ def _reference(model: PreTrainedModel, pairs: Sequence[PairExample], config: DPO
             with live.model() as reference:
                 return _all_logprobs(reference, [pairs[row] for row in rows], config)
 
-        return _Reference(live_logprobs)
+        return Reference(live_logprobs)
     examples = [example for pair in pairs for example in (pair.chosen, pair.rejected)]
     batching: dict[str, JsonValue] = {"share_prompts": config.share_prompts, "micro_batch_tokens": config.micro_batch_tokens}
     key = reference_key(model, examples, what="sums over completions", **batching)
     logprobs_P2, notice = cached(cache, key, lambda: _all_logprobs(model, pairs, config))
-    return _Reference(lambda rows: logprobs_P2[list(rows)], (notice,) if notice else ())
+    return Reference(lambda rows: logprobs_P2[list(rows)], (notice,) if notice else ())
 
 
 @torch.no_grad()
@@ -146,8 +146,8 @@ def _completion_logprobs(model: PreTrainedModel, pairs: Sequence[PairExample], c
     return sums_B.view(2, -1)
 
 
-def _losses(
-    model: PreTrainedModel, train: Sequence[PairExample], rows: Sequence[int], reference: _Reference, config: DPOConfig
+def losses(
+    model: PreTrainedModel, train: Sequence[PairExample], rows: Sequence[int], reference: Reference, config: DPOConfig
 ) -> Iterator[LossOutput]:
     """The loss of a batch, `rows` of `train`, a micro-batch at a time."""
     pairs = [train[row] for row in rows]

@@ -111,7 +111,7 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
     events = job.folder / TENSORBOARD / f"member-{job.member}"
     log = MetricsLog(job.work, config.logging, keep_rows=stepper.steps_done, tensorboard=events)
     for step in range(stepper.steps_done, len(plan)):
-        metrics = stepper.step(_losses(model, [train[index] for index in plan[step]], config))
+        metrics = stepper.step(losses(model, [train[index] for index in plan[step]], config))
         report(step + 1, len(plan), metrics)
         log.write({"step": step + 1, "member": job.member, **metrics})
         checkpoints.after_step(step + 1, {})
@@ -131,7 +131,7 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
     )
 
 
-def _losses(model: PreTrainedModel, pairs: Sequence[PairExample], config: RewardConfig) -> Iterator[LossOutput]:
+def losses(model: PreTrainedModel, pairs: Sequence[PairExample], config: RewardConfig) -> Iterator[LossOutput]:
     """The batch's Bradley-Terry loss, a micro-batch at a time."""
     total_weight = sum(pair.weight for pair in pairs)
     for run in pair_runs(pairs, config.micro_batch_tokens, share_prompts=config.share_prompts):

@@ -1,0 +1,50 @@
+"""What a figure was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def describe() -> dict[str, str | int | float]:
+    """Processor, cores, memory, system, and the commit that was timed (with `+` where the working tree differs from it)."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count() or 0,
+        "has_bf16_instructions": "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags(),
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "commit": commit(),
+    }
+
+
+def commit() -> str:
+    """Short hash of the checkout."""
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        return head + ("+" if _git("status", "--porcelain", "--", "src", "benchmarks/*.py") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""
+
+
+def _cpu_model() -> str:
+    lines = [line for line in _cpuinfo().splitlines() if line.startswith("model name")]
+    return lines[0].split(":", 1)[1].strip() if lines else platform.processor()
+
+
+def _cpu_flags() -> list[str]:
+    lines = [line for line in _cpuinfo().splitlines() if line.startswith("flags")]
+    return lines[0].split() if lines else []
