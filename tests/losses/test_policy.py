@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from truing.losses.policy import AdaptiveKL, k1, k2, k3, kl_estimates, ppo_policy, ppo_value
+from truing.losses.policy import AdaptiveKL, k1, k2, k3, kl_estimates, clipped_policy, ppo_value
 
 
 def test_unchanged_weights_have_ratio_one_and_nothing_clipped() -> None:
     logprobs_N = torch.tensor([-1.0, -0.2, -3.0], requires_grad=True)
     advantages_N = torch.tensor([1.0, -2.0, 4.0])
-    output = ppo_policy(logprobs_N, logprobs_N.detach(), advantages_N, 0.2, 3)
+    output = clipped_policy(logprobs_N, logprobs_N.detach(), advantages_N, 0.2, 3)
     assert output.metrics["ratio"].item() == 1
     assert output.metrics["clip_fraction"].item() == 0
     assert output.metrics["approx_kl"].item() == 0
@@ -24,7 +24,7 @@ def test_the_clip_takes_the_pessimistic_side() -> None:
     ratio_N = torch.tensor([1.5, 1.5, 0.5, 0.5])
     advantages_N = torch.tensor([1.0, -1.0, 1.0, -1.0])
     logratio_N = ratio_N.log().requires_grad_()
-    output = ppo_policy(logratio_N, torch.zeros(4), advantages_N, 0.2, 4)
+    output = clipped_policy(logratio_N, torch.zeros(4), advantages_N, 0.2, 4)
     # -min(1.5, 1.2), 1.5, -0.5, max(0.5, 0.8)
     assert output.loss.item() == pytest.approx((-1.2 + 1.5 - 0.5 + 0.8) / 4, abs=1e-6)
     assert output.metrics["clip_fraction"].item() == 0.5

@@ -14,7 +14,7 @@ from truing.store.artifacts import Artifact, Store
 from truing.store.files import read_records
 from truing.train import ppo, reward
 from truing.train.config import CheckpointConfig, KLConfig, OptimiserConfig, PPOConfig, RewardConfig
-from truing.train.ppo_inputs import PPOInputs, load_models
+from truing.train.rl_inputs import RLInputs, load_models
 from truing.train.reward import RewardInputs
 
 from .conftest import KillAt, Killed, make_pairs, unhurried
@@ -36,11 +36,11 @@ CONFIG = PPOConfig(
 
 
 @pytest.fixture(scope="module")
-def inputs(tiny_model_dir: Path, preferences_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> PPOInputs:
+def inputs(tiny_model_dir: Path, preferences_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> RLInputs:
     config = RewardConfig(parallel=False, optimiser=OptimiserConfig(lr=1e-2), batch_pairs=8)
     store = Store(tmp_path_factory.mktemp("reward-for-ppo"))
     artifact = reward.run(config, RewardInputs(tiny_model_dir, preferences_dir), store, "reward")
-    return PPOInputs(tiny_model_dir, artifact.path, [pair.prompt for pair in make_pairs(9, 3)])
+    return RLInputs(tiny_model_dir, artifact.path, [pair.prompt for pair in make_pairs(9, 3)])
 
 
 def length_gold(prompt: Prompt, text: str) -> float:
@@ -63,7 +63,7 @@ class Recorder:
 
 
 @pytest.fixture(scope="module")
-def trained(inputs: PPOInputs, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def trained(inputs: RLInputs, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return ppo.run(CONFIG, inputs, Store(tmp_path_factory.mktemp("ppo")), "ppo", observer=Recorder(), gold=length_gold)
 
 
@@ -95,7 +95,7 @@ def test_every_number_a_run_is_judged_by_is_logged(trained: Artifact) -> None:
     assert [row["update"] for row in rows(trained)] == [1, 2, 3, 4]
 
 
-def test_rollouts_are_kept_with_gold_and_the_observer_never_sees_it(inputs: PPOInputs, tmp_path: Path) -> None:
+def test_rollouts_are_kept_with_gold_and_the_observer_never_sees_it(inputs: RLInputs, tmp_path: Path) -> None:
     recorder = Recorder()
     artifact = ppo.run(CONFIG.with_changes(updates=1), inputs, Store(tmp_path), "ppo", observer=recorder, gold=length_gold)
     kept = read_records(artifact.path / "rollouts.jsonl", Rollout)
@@ -106,13 +106,13 @@ def test_rollouts_are_kept_with_gold_and_the_observer_never_sees_it(inputs: PPOI
     assert not any("gold" in name for name in metrics)
 
 
-def test_gold_has_no_part_in_training(trained: Artifact, inputs: PPOInputs, tmp_path: Path) -> None:
+def test_gold_has_no_part_in_training(trained: Artifact, inputs: RLInputs, tmp_path: Path) -> None:
     blind = ppo.run(CONFIG, inputs, Store(tmp_path), "ppo")
     for a, b in zip(load_policy(blind.path).parameters(), load_policy(trained.path).parameters(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_micro_batches_do_not_change_the_gradient(trained: Artifact, inputs: PPOInputs, tmp_path: Path) -> None:
+def test_micro_batches_do_not_change_the_gradient(trained: Artifact, inputs: RLInputs, tmp_path: Path) -> None:
     config = CONFIG.with_changes(micro_batch_tokens=100_000, updates=1)
     whole = ppo.run(config, inputs, Store(tmp_path), "ppo")
     for name in ("grad_norm", "value_grad_norm", "loss"):
@@ -120,7 +120,7 @@ def test_micro_batches_do_not_change_the_gradient(trained: Artifact, inputs: PPO
 
 
 @pytest.mark.parametrize("update", [1, 2, 3, 4])
-def test_a_killed_run_resumes_to_the_same_bits(update: int, trained: Artifact, inputs: PPOInputs, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_bits(update: int, trained: Artifact, inputs: RLInputs, tmp_path: Path) -> None:
     store, recorder = Store(tmp_path), Recorder()
     with pytest.raises(Killed):
         ppo.run(CONFIG, inputs, store, "ppo", progress=KillAt(update), observer=Recorder(), gold=length_gold)
@@ -132,7 +132,7 @@ def test_a_killed_run_resumes_to_the_same_bits(update: int, trained: Artifact, i
     assert recorder.seen == whole.seen
 
 
-def test_an_alarm_that_stops_keeps_the_last_weights_without_one(inputs: PPOInputs, tmp_path: Path) -> None:
+def test_an_alarm_that_stops_keeps_the_last_weights_without_one(inputs: RLInputs, tmp_path: Path) -> None:
     store = Store(tmp_path)
     artifact = ppo.run(CONFIG, inputs, store, "ppo", observer=Recorder({3: "stop"}))
     assert artifact.manifest.metrics["stopped_by"] == "test at update 3"
@@ -144,7 +144,7 @@ def test_an_alarm_that_stops_keeps_the_last_weights_without_one(inputs: PPOInput
         assert torch.equal(a, b)
 
 
-def test_a_stopped_run_that_was_killed_stops_again_at_the_same_place(inputs: PPOInputs, tmp_path: Path) -> None:
+def test_a_stopped_run_that_was_killed_stops_again_at_the_same_place(inputs: RLInputs, tmp_path: Path) -> None:
     store, alarms = Store(tmp_path), {3: "stop"}
     whole = ppo.run(CONFIG, inputs, store, "whole", observer=Recorder(alarms))
     with pytest.raises(Killed):
@@ -153,24 +153,25 @@ def test_a_stopped_run_that_was_killed_stops_again_at_the_same_place(inputs: PPO
     assert resumed.artifact_hash == whole.artifact_hash
 
 
-def test_an_alarm_can_raise_beta(inputs: PPOInputs, tmp_path: Path) -> None:
+def test_an_alarm_can_raise_beta(inputs: RLInputs, tmp_path: Path) -> None:
     config = CONFIG.with_changes(updates=3, kl={"beta": 0.05, "raise_factor": 3.0})
     artifact = ppo.run(config, inputs, Store(tmp_path), "ppo", observer=Recorder({2: "raise_beta"}))
     assert [row["beta"] for row in rows(artifact)] == pytest.approx([0.05, 0.15, 0.15])
 
 
-def test_adaptive_beta_falls_while_kl_is_under_its_target(inputs: PPOInputs, tmp_path: Path) -> None:
+def test_adaptive_beta_falls_while_kl_is_under_its_target(inputs: RLInputs, tmp_path: Path) -> None:
     config = CONFIG.with_changes(updates=2, kl=KLConfig(beta=0.1, adaptive=True, target_nats=1000, horizon=120))
     artifact = ppo.run(config, inputs, Store(tmp_path), "ppo")
     assert [row["beta"] for row in rows(artifact)] == pytest.approx([0.1, 0.1 * (1 - 0.2 * 12 / 120)])
 
 
-def test_the_value_model_starts_in_the_units_of_the_reward(inputs: PPOInputs) -> None:
+def test_the_value_model_starts_in_the_units_of_the_reward(inputs: RLInputs) -> None:
     models = load_models(CONFIG, inputs)
+    value = ppo.value_model(CONFIG, inputs, models)
     sequences = [[5, 9, 11, 2], [7, 8, 1]]
     expected_B = models.reward.score(sequences)[0]
     batch = RaggedBatch.from_sequences(sequences)
-    assert_close(last_token_scores(models.value, batch).detach(), expected_B, atol=1e-4, rtol=1e-4)
+    assert_close(last_token_scores(value, batch).detach(), expected_B, atol=1e-4, rtol=1e-4)
 
 
 def test_completions_without_an_end_get_the_penalty(trained: Artifact) -> None:
@@ -181,23 +182,23 @@ def test_completions_without_an_end_get_the_penalty(trained: Artifact) -> None:
 
 
 def test_demonstrations_are_mixed_in_where_asked_for(
-    inputs: PPOInputs, demonstrations: list[Demonstration], tmp_path: Path
+    inputs: RLInputs, demonstrations: list[Demonstration], tmp_path: Path
 ) -> None:
     config = CONFIG.with_changes(updates=1, ptx_coefficient=0.5)
     with pytest.raises(TruingError, match="no demonstrations"):
         ppo.run(config, inputs, Store(tmp_path / "a"), "ppo")
-    mixed = PPOInputs(inputs.policy, inputs.reward, inputs.prompts, demonstrations)
+    mixed = RLInputs(inputs.policy, inputs.reward, inputs.prompts, demonstrations)
     artifact = ppo.run(config, mixed, Store(tmp_path / "b"), "ppo")
     assert rows(artifact)[0]["ptx_loss"] > 0
 
 
-def test_a_loss_that_is_not_finite_stops_with_advice(inputs: PPOInputs, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_with_advice(inputs: RLInputs, tmp_path: Path) -> None:
     config = CONFIG.with_changes(optimiser={"lr": 1e30, "warmup_fraction": 0})
     with pytest.raises(TruingError, match=r"ppo policy, step \d+ of 16: the loss is|differ from the trainer's by nan"):
         ppo.run(config, inputs, Store(tmp_path), "ppo")
 
 
-def test_a_prompt_that_leaves_no_room_is_refused(inputs: PPOInputs, tmp_path: Path) -> None:
+def test_a_prompt_that_leaves_no_room_is_refused(inputs: RLInputs, tmp_path: Path) -> None:
     with pytest.raises(TruingError, match="no room for a prompt"):
         ppo.run(CONFIG.with_changes(max_new_tokens=128), inputs, Store(tmp_path), "ppo")
     with pytest.raises(TruingError, match="row 1 has"):

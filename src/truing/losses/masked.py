@@ -1,6 +1,6 @@
 """What every loss returns, and means over selected tokens.
 
-Legend: N selected tokens (or pairs), laid end to end without padding.
+Legend: N selected tokens (or pairs), laid end to end without padding, B sequences that they belong to.
 
 Every loss here is a sum over its items divided by a count the caller gives: the count of the whole batch, not of the
 micro-batch in hand. So losses and metrics of micro-batches add up to those of the batch, however it is split.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 
@@ -36,3 +37,9 @@ def whiten(values_N: Tensor, *, shift_mean: bool = True) -> Tensor:
     variance = values_N.var(unbiased=False)
     whitened_N = (values_N - mean) * (variance + 1e-8).rsqrt()
     return whitened_N if shift_mean else whitened_N + mean
+
+
+def sequence_sums(values_N: Tensor, lengths_B: Tensor) -> Tensor:
+    """Sum a value a token over each sequence's `lengths_B` tokens, laid end to end."""
+    sequence_N = torch.repeat_interleave(torch.arange(len(lengths_B), device=values_N.device), lengths_B)
+    return values_N.new_zeros(len(lengths_B)).index_add(0, sequence_N, values_N)

@@ -1,4 +1,6 @@
-"""PPO's clipped losses, estimates of the KL divergence to the reference, and the adaptive KL coefficient.
+"""Clipped policy losses (PPO, GRPO, RLOO), PPO's value loss, estimates of the KL divergence, and the adaptive KL coefficient.
+
+`behaviour_logprobs` are of the weights that sampled the tokens: what the ratio is taken to.
 
 Legend: B episodes, N completion tokens of all episodes, episode after episode.
 """
@@ -6,32 +8,106 @@ Legend: B episodes, N completion tokens of all episodes, episode after episode.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from truing.losses.masked import LossOutput
+from truing.losses.masked import LossOutput, sequence_sums
+
+LossType = Literal["dapo", "grpo", "dr_grpo"]
+KLLoss = Literal["k2", "k3_weighted", "k3"]
 
 
-def ppo_policy(
-    logprobs_N: Tensor, rollout_logprobs_N: Tensor, advantages_N: Tensor, clip: float, token_count: float
+def clipped_policy(
+    logprobs_N: Tensor,
+    behaviour_logprobs_N: Tensor,
+    advantages_N: Tensor,
+    clip: float,
+    token_count: float,
+    weight_N: Tensor | None = None,
 ) -> LossOutput:
-    """Clipped surrogate (Schulman et al. 2017, eq. 7), as a loss.
-
-    `rollout_logprobs_N`: of the weights that sampled the rollouts, computed by the trainer; `token_count`: of the minibatch.
+    """Clipped surrogate (Schulman et al. 2017, eq. 7), as a loss: a mean over the minibatch's `token_count` tokens, or a sum
+    weighted by `weight_N`. The metrics are means over tokens.
     """
-    logratio_N = logprobs_N - rollout_logprobs_N
+    logratio_N = logprobs_N - behaviour_logprobs_N
     ratio_N = logratio_N.exp()
-    unclipped_N = -advantages_N * ratio_N
-    clipped_N = -advantages_N * ratio_N.clamp(1 - clip, 1 + clip)
-    with torch.no_grad():
-        rows = {
-            "clip_fraction": (clipped_N > unclipped_N).float(),
-            "approx_kl": ratio_N - 1 - logratio_N,
-            "ratio": ratio_N,
-        }
-        metrics = {name: row_N.sum() / token_count for name, row_N in rows.items()}
-    return LossOutput(torch.maximum(unclipped_N, clipped_N).sum() / token_count, metrics)
+    loss_N, is_clipped_N = _pessimistic(ratio_N, advantages_N, clip)
+    metrics = _ratio_metrics(logratio_N, ratio_N, is_clipped_N, token_count)
+    return LossOutput(loss_N.sum() / token_count if weight_N is None else (weight_N * loss_N).sum(), metrics)
+
+
+def sequence_policy(
+    logprobs_N: Tensor,
+    behaviour_logprobs_N: Tensor,
+    advantages_B: Tensor,
+    lengths_B: Tensor,
+    clip: float,
+    sequence_count: float,
+) -> LossOutput:
+    """The clipped surrogate with a whole completion as one action, as RLOO has it (Ahmadian et al. 2024): the ratio is the
+    product of its tokens' ratios, the loss a mean over the minibatch's `sequence_count` completions, and so are the metrics.
+    """
+    logratio_B = sequence_sums(logprobs_N - behaviour_logprobs_N, lengths_B)
+    ratio_B = logratio_B.exp()
+    loss_B, is_clipped_B = _pessimistic(ratio_B, advantages_B, clip)
+    return LossOutput(loss_B.sum() / sequence_count, _ratio_metrics(logratio_B, ratio_B, is_clipped_B, sequence_count))
+
+
+def _pessimistic(ratio: Tensor, advantages: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+    """The larger of both losses, and where that is the clipped one."""
+    unclipped = -advantages * ratio
+    clipped = -advantages * ratio.clamp(1 - clip, 1 + clip)
+    return torch.maximum(unclipped, clipped), (clipped > unclipped).detach()
+
+
+@torch.no_grad()
+def _ratio_metrics(logratio: Tensor, ratio: Tensor, is_clipped: Tensor, count: float) -> dict[str, Tensor]:
+    rows = {"clip_fraction": is_clipped.float(), "approx_kl": ratio - 1 - logratio, "ratio": ratio}
+    return {name: row.sum() / count for name, row in rows.items()}
+
+
+def token_weights(loss_type: LossType, lengths_B: Tensor, tokens: int, episodes: int, max_new_tokens: int) -> Tensor:
+    """weight_N of each token's loss, by TRL's names; `tokens` and `episodes` are of the whole minibatch.
+
+    dapo: every token alike (Yu et al. 2025, eq. 8); grpo: every episode alike, a mean over its tokens (Shao et al. 2024, eq. 3);
+    dr_grpo: a sum over an episode's tokens by a constant, the longest length allowed (Liu et al. 2025).
+    """
+    if loss_type == "grpo":
+        weight_B = 1 / (episodes * lengths_B)
+    else:
+        weight_B = torch.full_like(lengths_B, 1, dtype=torch.float32) / (
+            tokens if loss_type == "dapo" else episodes * max_new_tokens
+        )
+    return torch.repeat_interleave(weight_B, lengths_B)
+
+
+def kl_loss(
+    kind: KLLoss, logprobs_N: Tensor, behaviour_logprobs_N: Tensor, reference_logprobs_N: Tensor, beta: float, weight_N: Tensor
+) -> LossOutput:
+    """beta times an estimate of KL(policy || reference) that is differentiated, summed with `weight_N`.
+
+    k2 and k3_weighted (k3 times the ratio to the behaviour policy; TRL's default) have the gradient of the divergence in
+    expectation. k3 is Shao et al. (2024, eq. 4) as written: its gradient is another divergence's, offered to compare with.
+    """
+    kl_N = k2(logprobs_N, reference_logprobs_N) if kind == "k2" else k3(logprobs_N, reference_logprobs_N)
+    if kind == "k3_weighted":
+        kl_N = kl_N * (logprobs_N - behaviour_logprobs_N).exp()
+    loss = beta * (weight_N * kl_N).sum()
+    return LossOutput(loss, {"kl_loss": loss.detach()})
+
+
+def truncated_importance(trainer_logprobs: Tensor, sampler_logprobs: Tensor, cap: float) -> Tensor:
+    """min(pi_trainer / pi_sampler, cap): what a loss is multiplied with where the sampler's distribution is not quite the
+    trainer's (truncated importance sampling, Ionides 2008; for RL with another engine, Yao et al. 2025). Of tokens or sums.
+    """
+    return (trainer_logprobs - sampler_logprobs).exp().clamp(max=cap)
+
+
+def effective_sample_fraction(trainer_logprobs_N: Tensor, sampler_logprobs_N: Tensor) -> float:
+    """(sum w)^2 / (N sum w^2) with w = pi_trainer / pi_sampler a token: 1 where both agree, 1/N where one has all weight."""
+    weight_N = (trainer_logprobs_N - sampler_logprobs_N).double().exp()
+    return float(weight_N.sum() ** 2 / (len(weight_N) * (weight_N**2).sum()))
 
 
 def ppo_value(values_N: Tensor, rollout_values_N: Tensor, returns_N: Tensor, clip: float, token_count: float) -> LossOutput:
@@ -76,11 +152,9 @@ def k3(logprobs_N: Tensor, reference_logprobs_N: Tensor) -> Tensor:
 
 def kl_estimates(logprobs_N: Tensor, reference_logprobs_N: Tensor, lengths_B: Tensor) -> KLEstimates:
     """Sum each estimator over an episode's tokens, then mean and standard error over episodes."""
-    episode_N = torch.repeat_interleave(torch.arange(len(lengths_B), device=lengths_B.device), lengths_B)
     numbers: list[float] = []
     for estimator in (k1, k2, k3):
-        per_token_N = estimator(logprobs_N, reference_logprobs_N).double()
-        sums_B = per_token_N.new_zeros(len(lengths_B)).index_add_(0, episode_N, per_token_N)
+        sums_B = sequence_sums(estimator(logprobs_N, reference_logprobs_N).double(), lengths_B)
         spread = float(sums_B.std()) / len(sums_B) ** 0.5 if len(sums_B) > 1 else 0.0
         numbers += [float(sums_B.mean()), spread]
     return KLEstimates(*numbers)

@@ -44,6 +44,8 @@ class FloorCounter:
         self.tokens = 0
         """Tokens that went through a model's trunk, padding and repetition left out."""
         self.flops: Counter[Kind] = Counter()
+        self.overlap_s = 0.0
+        """Seconds in which a second thread did work of its own (`train/side_by_side`)."""
         self._token: Token[tuple[FloorCounter, ...]] | None = None
 
     def __enter__(self) -> Self:
@@ -53,6 +55,10 @@ class FloorCounter:
     def __exit__(self, *_: object) -> None:
         if self._token is not None:
             _ACTIVE.reset(self._token)
+
+    def fraction(self, elapsed_s: float) -> float:
+        """The share of `elapsed_s` (of both threads' time, where two worked) that the counted work takes at the peak rate."""
+        return self.seconds() / (elapsed_s + self.overlap_s)
 
     def seconds(self) -> float:
         """The time that the counted work takes at the peak rate of its device, with as many threads as torch now uses."""
@@ -81,6 +87,12 @@ def count_head(head: nn.Module, hidden_ND: Tensor) -> None:
         flops = head_flops(head, hidden_ND)
         for counter in counters:
             counter.flops[Kind(hidden_ND.device, hidden_ND.dtype)] += flops
+
+
+def count_overlap(seconds: float) -> None:
+    """Tell active counters that two threads worked at once for so long."""
+    for counter in _ACTIVE.get():
+        counter.overlap_s += seconds
 
 
 def trunk_flops(model: PreTrainedModel, whole: Work, last: Work) -> int:

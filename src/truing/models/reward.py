@@ -70,14 +70,21 @@ class RewardEnsemble:
 
         A score does not depend on what else is in the batch. Sequences with one number in `groups` share their beginning.
         """
-        rows = [raw_scores(member, sequences, groups) for member in self.members]
-        mean_M1 = torch.tensor(self.normalisation.mean)[:, None]
-        std_M1 = torch.tensor(self.normalisation.std)[:, None]
-        return (torch.stack(rows) - mean_M1) / std_M1
+        return self._normalised([raw_scores(member, sequences, groups) for member in self.members])
+
+    @torch.no_grad()
+    def score_batch(self, batch: RaggedBatch) -> Tensor:
+        """`score` of whole conversations that are laid out already."""
+        return self._normalised([last_token_scores(member, batch).cpu() for member in self.members])
 
     def score_texts(self, answers: Sequence[tuple[Sequence[Message], str]]) -> Tensor:
         """Normalised scores [M, B] of (prompt messages, completion text) pairs."""
         return self.score([pair_tokens(self.tokenizer, prompt, text).tokens for prompt, text in answers])
+
+    def _normalised(self, raw_MB: Sequence[Tensor]) -> Tensor:
+        mean_M1 = torch.tensor(self.normalisation.mean)[:, None]
+        std_M1 = torch.tensor(self.normalisation.std)[:, None]
+        return (torch.stack(list(raw_MB)) - mean_M1) / std_M1
 
 
 @torch.no_grad()

@@ -139,8 +139,10 @@ def _why_missing(name: str) -> str:
     if name.startswith("reward_"):
         return (
             "not measurable: fewer than five prompts have two or more finished samples that differ "
-            "(it needs ppo.samples_per_prompt of 2 or more)"
+            "(it needs samples_per_prompt of 2 or more)"
         )
+    if name == "kl_nats":
+        return "not measurable: the policy was trained without a reference (kl.beta = 0), or there are too few prompts"
     if name == "length_share":
         return "not measurable: the proxy has not risen beyond its interval, or a length is new since the start"
     if name == "spread_ratio":

@@ -84,8 +84,9 @@ def mean_of(rollouts: Sequence[Rollout], values: Sequence[float]) -> Estimate | 
 
 
 def kl_nats(rollouts: Sequence[Rollout]) -> Estimate | None:
-    """Mean KL to the reference a sample (k1 summed over tokens)."""
-    return mean_of(rollouts, [r.kl_nats for r in rollouts])
+    """Mean KL to the reference a sample (k1 summed over tokens); None where there was no reference."""
+    kl_nats = [r.kl_nats for r in rollouts if r.kl_nats is not None]
+    return mean_of(rollouts, kl_nats) if len(kl_nats) == len(rollouts) else None
 
 
 def repetition(rollouts: Sequence[Rollout]) -> Estimate | None:

@@ -37,7 +37,7 @@ from truing.train import dpo as dpo_training
 from truing.train import ppo as ppo_training
 from truing.train import reward as reward_training
 from truing.train import sft as sft_training
-from truing.train.ppo_inputs import PPOInputs
+from truing.train.rl_inputs import RLInputs
 
 
 def sft(bench: Bench, preference_set: Path | None = None) -> Artifact:
@@ -139,7 +139,7 @@ def ppo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None, 
 
     The last round's `findings` add their targeted prompts to the training prompts.
     """
-    inputs = PPOInputs(
+    inputs = RLInputs(
         policy=policy,
         reward=ensemble,
         prompts=[*materials.train_prompts(bench, preference_set), *_targeted_prompts(findings)],

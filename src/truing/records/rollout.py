@@ -16,7 +16,7 @@ class Ending(StrEnum):
     END_OF_TURN = "end_of_turn"
     """The model emitted an end token: it is part of the completion and inside the loss mask."""
     LENGTH = "length"
-    """The token limit was reached: PPO gives the fixed missing-end penalty in place of the reward."""
+    """The token limit was reached: RL gives the fixed missing-end penalty in place of the reward."""
     STOP_STRING = "stop_string"
     """A stop string appeared: tokens up to and with it are kept; serving only, refused in RL."""
     CANCELLED = "cancelled"
@@ -44,8 +44,8 @@ class Rollout(Record):
     proxy: float
     """Mean reward of the ensemble, before the KL penalty."""
     proxy_members: tuple[float, ...]
-    kl_nats: float
-    """Sum over tokens of log policy - log reference on this sample (k1)."""
+    kl_nats: float | None = None
+    """Sum over tokens of log policy - log reference on this sample (k1); None where there was no reference."""
     gold: float | None = None
     """The gold rule's score where one is known. Never seen by training or by the monitor."""
 

@@ -115,8 +115,8 @@ class KLConfig(Config):
     """What an alarm whose action is `raise_beta` multiplies beta by."""
 
 
-class PPOConfig(StageConfig):
-    """Proximal policy optimisation against a reward model."""
+class RLConfig(StageConfig):
+    """What every algorithm has that samples from its policy. An update: sample, score, `epochs` x `minibatches` steps."""
 
     updates: int = Field(default=200, ge=1)
     prompts_per_update: int = Field(default=128, ge=1)
@@ -127,32 +127,98 @@ class PPOConfig(StageConfig):
     sample_batch: int = Field(default=128, ge=1)
     """Completions under way at once. Bounds memory; what is drawn does not depend on it."""
     engine: EngineConfig = EngineConfig()
-    epochs: int = Field(default=4, ge=1)
+    epochs: int = Field(default=1, ge=1)
+    """Passes over an update's episodes."""
     minibatches: int = Field(default=1, ge=1)
-    """Optimiser steps an epoch."""
-    gamma: float = Field(default=1.0, gt=0, le=1)
-    lam: float = Field(default=0.95, ge=0, le=1)
+    """Optimiser steps an epoch. Episodes are dealt to them once an update, a prompt's together; each epoch has its own order."""
     clip: float = Field(default=0.2, gt=0)
-    value_clip: float = Field(default=0.2, gt=0)
-    value_coefficient: float = Field(default=0.1, gt=0)
-    whiten_advantages: bool = True
-    missing_end_penalty: float = -1.0
-    """Takes the place of the reward where a completion has no end token; in standard deviations of the reward model."""
+    missing_end_penalty: float | None = -1.0
+    """Takes the place of the reward where a completion has no end token; in standard deviations of the reward model. None = the
+    reward stands."""
     kl: KLConfig = KLConfig()
+    behaviour_logprobs: Literal["auto", "sampler", "trainer"] = "auto"
+    """Whose log-probabilities the ratio is taken to. auto: the sampler's while the last update measured them exact, which saves
+    scoring every token by the policy; else the trainer's."""
+    exact_nats: float = Field(default=2e-5, gt=0)
+    """Largest |sampler - trainer| log-probability of any token that counts as exact."""
+    max_mismatch_nats: float = Field(default=0.05, gt=0)
+    """Largest mean |sampler - trainer| log-probability a token before the run is stopped as broken."""
+    importance_cap: float | None = Field(default=None, ge=1)
+    """Where sampler and trainer differ, multiply each loss by min(pi_trainer / pi_sampler, this) (truncated importance sampling)
+    in place of stopping; 2 is usual."""
     ptx_coefficient: float = Field(default=0.0, ge=0)
     """Weight of the loss on demonstrations mixed into each step (PPO-ptx); 0 = none."""
     ptx_tokens: int = Field(default=2048, ge=1)
     """Demonstration tokens a step, where they are mixed in."""
-    max_mismatch_nats: float = Field(default=0.05, gt=0)
-    """Largest mean |sampler - trainer| log-probability a token before the run is stopped as broken."""
     keep_best: bool = False
     """Keep `best/` though no alarm stopped the run: the weights of the last update that raised no alarm."""
     optimiser: OptimiserConfig = OptimiserConfig(lr=1e-6, schedule="constant")
-    value_optimiser: OptimiserConfig = OptimiserConfig(lr=5e-6, schedule="constant")
+
+    @property
+    def episodes(self) -> int:
+        """Completions an update."""
+        return self.prompts_per_update * self.samples_per_prompt
+
+    @property
+    def optimiser_steps(self) -> int:
+        """Of the whole run."""
+        return self.updates * self.epochs * self.minibatches
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a tether is to be measured: without one, no reference is kept and no KL logged."""
+        return self.kl.beta > 0 or self.kl.adaptive
 
     @model_validator(mode="after")
     def _minibatches_have_episodes(self) -> Self:
-        episodes = self.prompts_per_update * self.samples_per_prompt
-        if self.minibatches > episodes:
-            raise ValueError(f"minibatches = {self.minibatches} is more than the {episodes} episodes of an update")
+        if self.minibatches > self.episodes:
+            raise ValueError(f"minibatches = {self.minibatches} is more than the {self.episodes} episodes of an update")
         return self
+
+    @model_validator(mode="after")
+    def _correction_needs_the_trainer(self) -> Self:
+        if self.importance_cap is not None and self.behaviour_logprobs == "sampler":
+            raise ValueError("importance_cap corrects the sampler by the trainer: set behaviour_logprobs to auto or trainer")
+        return self
+
+
+class PPOConfig(RLConfig):
+    """Proximal policy optimisation against a reward model."""
+
+    epochs: int = Field(default=4, ge=1)
+    value: Literal["separate", "shared_trunk"] = "separate"
+    """The value model: a network of its own, started from reward member 0, or a linear head on the policy's last hidden states,
+    started at zero: one forward pass for both, one optimiser, about half the arithmetic; another model, not a faster same one."""
+    gamma: float = Field(default=1.0, gt=0, le=1)
+    lam: float = Field(default=0.95, ge=0, le=1)
+    value_clip: float = Field(default=0.2, gt=0)
+    value_coefficient: float = Field(default=0.1, gt=0)
+    whiten_advantages: bool = True
+    value_optimiser: OptimiserConfig = OptimiserConfig(lr=5e-6, schedule="constant")
+    """Of a separate value model."""
+
+
+class GRPOConfig(RLConfig):
+    """Group relative policy optimisation: a prompt's other samples are the baseline, and there is no value model."""
+
+    prompts_per_update: int = Field(default=32, ge=1)
+    samples_per_prompt: int = Field(default=8, ge=2)
+    kl: KLConfig = KLConfig(beta=0.04)
+    """The tether, in the loss. With beta = 0 there is no reference model."""
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    """The standard deviation that advantages are divided by: the prompt's samples', all rewards', or none (Dr. GRPO)."""
+    loss_type: Literal["dapo", "grpo", "dr_grpo"] = "dapo"
+    """What a token weighs: all alike; all episodes alike; or a sum over tokens by the longest length allowed."""
+    kl_loss: Literal["k3_weighted", "k2", "k3"] = "k3_weighted"
+    """The estimate of the KL divergence that is differentiated. k3 alone, as first published, has a biased gradient."""
+
+
+class RLOOConfig(RLConfig):
+    """REINFORCE leave-one-out: a completion is one action, the mean of the prompt's other samples its baseline."""
+
+    prompts_per_update: int = Field(default=64, ge=1)
+    samples_per_prompt: int = Field(default=4, ge=2)
+    kl: KLConfig = KLConfig(beta=0.05)
+    """The tether, k1 in the reward. With beta = 0 there is no reference model."""
+    normalise_advantages: bool = False
+    """Whiten advantages over the update."""

@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from truing.losses.masked import LossOutput
+from truing.losses.masked import LossOutput, sequence_sums
 from truing.losses.preference import PREFERENCE_LOSSES, PreferenceInputs
 from truing.models.forward import token_logprobs
 from truing.models.load import load_policy, load_tokenizer, save_model
@@ -36,7 +36,6 @@ from truing.train.examples import (
     pair_runs,
     ragged_pairs,
     read_preferences,
-    sequence_sums,
 )
 from truing.train.log import MetricsLog
 from truing.train.reference import REFERENCE_CACHE, LiveReference, cached, reference_key

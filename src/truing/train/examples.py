@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from truing.data.lengths import Fitted, TooLong, fit_demonstrations, fit_pairs
@@ -111,12 +110,6 @@ def read_preferences(folder: Path) -> PreferenceSplit:
         if not part:
             raise TruingError(f"{folder / name}: holds no pairs; collect more comparisons, or hold out another share of them")
     return PreferenceSplit(*parts)
-
-
-def sequence_sums(values_N: Tensor, lengths_B: Tensor) -> Tensor:
-    """Sum a value a token over each sequence's `lengths_B` tokens, laid end to end."""
-    sequence_N = torch.repeat_interleave(torch.arange(len(lengths_B), device=values_N.device), lengths_B)
-    return values_N.new_zeros(len(lengths_B)).index_add(0, sequence_N, values_N)
 
 
 def epoch_plan(n: int, batch: int, epochs: int, seed: int) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""One update's worth of rollouts, scored by every model that PPO consults: what the update then learns from.
+"""One update's worth of rollouts, scored by every model that is consulted: what the update then learns from.
 
 Legend: B episodes (prompt + completion), N completion tokens of all episodes laid end to end, M reward members.
 """
@@ -6,65 +6,26 @@ Legend: B episodes (prompt + completion), N completion tokens of all episodes la
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from truing.errors import TruingError
-from truing.losses.policy import k1, kl_estimates
-from truing.models.forward import token_logprobs, token_values
-from truing.models.ragged import Positions, RaggedBatch
-from truing.models.runs import token_runs
+from truing.losses.policy import truncated_importance
+from truing.models.forward import hidden_states, logprobs_at, token_logprobs, token_values, values_at
+from truing.models.head import TokenScores
 from truing.models.template import completion_text
 from truing.records import Ending, Prompt, Rollout, SampledCompletion, seed_for
 from truing.rollout.sampler import Sampler, SamplingSettings
-from truing.train.config import PPOConfig
-from truing.train.examples import Example, Trained, ragged, sequence_sums
-from truing.train.ppo_inputs import Models, PromptBatch
+from truing.train.behaviour import Mismatch, TrainerView
+from truing.train.config import RLConfig
+from truing.train.minibatches import Episodes, Minibatch, Piece, deal
+from truing.train.rl_inputs import Models, PromptBatch, RewardFunction
+from truing.train.rollout_log import Gold, RolloutMetrics, rollout_rows
 from truing.train.side_by_side import side_by_side
-
-Gold = Callable[[Prompt, str], float]
-
-
-@dataclass(frozen=True)
-class RolloutMetrics:
-    """Means over an update's rollouts, before the update. `_se` are standard errors over prompts."""
-
-    proxy: float
-    """Mean score of the ensemble, without penalties."""
-    proxy_se: float
-    reward: float
-    """What the policy is trained on: the proxy, or the penalty where the end is missing; before the KL penalty."""
-    kl_nats: float
-    """k1: what the penalty charges for, summed over a completion."""
-    k1_se: float
-    k2: float
-    k2_se: float
-    k3: float
-    k3_se: float
-    entropy_nats: float
-    """Of the policy at the tokens it drew, at the sampling temperature."""
-    length_tokens: float
-    missing_end: float
-    """Share of completions that ran into the length limit."""
-    ensemble_spread: float
-    """Standard deviation between members, mean over completions."""
-    mismatch_nats: float
-    """Mean |sampler - trainer| log-probability a token, and the largest."""
-    mismatch_max_nats: float
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A micro-batch of episodes, and where its tokens lie among the N of the update."""
-
-    batch: RaggedBatch
-    where: Positions
-    tokens_n: Tensor
 
 
 class Timings(NamedTuple):
@@ -74,194 +35,188 @@ class Timings(NamedTuple):
     score_s: float
 
 
-class Drawn(NamedTuple):
-    """A completion and the number of its prompt in the update."""
-
-    group: int
-    completion: SampledCompletion
-
-
-class Scores(NamedTuple):
-    """What every model says of the episodes."""
-
-    trainer_N: Tensor
-    entropy_N: Tensor
-    reference_N: Tensor
-    values_N: Tensor
-    members_MB: Tensor
-    """On the CPU."""
-
-
 @dataclass(frozen=True)
 class Experience:
     """Episodes with everything known about them before the update. Tensors are on the policy's device."""
 
-    episodes: list[Example]
+    minibatches: tuple[Minibatch, ...]
     rollouts: list[Rollout]
     metrics: RolloutMetrics
     timings: Timings
+    group_size: int
+    """Episodes of one prompt, which follow one another."""
     lengths_B: Tensor
     reward_B: Tensor
-    trainer_logprobs_N: Tensor
-    """Of the weights that drew the tokens, computed by the trainer: what the ratio is taken to."""
-    reference_logprobs_N: Tensor
-    values_N: Tensor
+    sampler_logprobs_N: Tensor
+    behaviour_logprobs_N: Tensor
+    """What the ratio is taken to: the sampler's where they are exact, else the trainer's."""
+    reference_logprobs_N: Tensor | None
+    values_N: Tensor | None
+    trainer: TrainerView
+    mismatch: Mismatch | None
+    """None where the policy did not score the tokens: its first training step then tells."""
 
-    def pieces(self, rows: Sequence[int], budget: int) -> list[Piece]:
-        """Cut episodes into micro-batches of at most `budget` tokens."""
-        starts = (self.lengths_B.cumsum(0) - self.lengths_B).tolist()
-        lengths = self.lengths_B.tolist()
-        pieces = []
-        for run in token_runs(rows, [len(episode.tokens) for episode in self.episodes], budget):
-            batch, where = ragged([self.episodes[row] for row in run], self.lengths_B.device)
-            places = [torch.arange(starts[row], starts[row] + lengths[row]) for row in run]
-            pieces.append(Piece(batch, where, torch.cat(places).to(self.lengths_B.device)))
-        return pieces
+    def importance_weights(self, cap: float) -> Tensor:
+        """min(pi_trainer / pi_sampler, cap) [N]; 1 where the sampler's log-probabilities were taken as the trainer's."""
+        if self.mismatch is None:
+            return torch.ones_like(self.sampler_logprobs_N)
+        return truncated_importance(self.trainer.logprobs_N, self.sampler_logprobs_N, cap)
 
 
 def collect(
-    update: int, prompts: PromptBatch, models: Models, sampler: Sampler, config: PPOConfig, gold: Gold | None
+    update: int,
+    prompts: PromptBatch,
+    models: Models,
+    sampler: Sampler,
+    config: RLConfig,
+    *,
+    value: nn.Module | None = None,
+    gold: Gold | None = None,
+    skip_policy: bool = False,
 ) -> Experience:
-    """Sample completions of an update's prompts and score them. Raises TruingError where sampler and trainer disagree too far."""
+    """Sample completions of an update's prompts and score them."""
     started = time.perf_counter()
     settings = SamplingSettings(max_new_tokens=config.max_new_tokens, temperature=config.temperature)
     settings.require_exact()
-    seed = seed_for(config.seed, "ppo", "sample", update)
-    groups = sampler.sample(prompts.tokens, samples_per_prompt=config.samples_per_prompt, settings=settings, seed=seed)
-    drawn = [Drawn(group, completion) for group, completions in enumerate(groups) for completion in completions]
-    sampled = time.perf_counter()
-
-    episodes = [_episode(prompts.tokens[one.group], one.completion) for one in drawn]
-    lengths_B = torch.tensor([episode.n_trained for episode in episodes], device=models.policy.device)
-    scores = _score(episodes, models, config)
-    is_ended_B = torch.tensor([one.completion.ending is Ending.END_OF_TURN for one in drawn])
-    reward_B = torch.where(is_ended_B, scores.members_MB.mean(0), config.missing_end_penalty)
-    metrics = _metrics(drawn, scores, lengths_B, reward_B, config)
-    _refuse_mismatch(metrics.mismatch_nats, config.max_mismatch_nats)
-    return Experience(
-        episodes=episodes,
-        rollouts=_rollouts(update, prompts.prompts, drawn, scores, lengths_B, models.tokenizer, gold),
-        metrics=metrics,
-        timings=Timings(sampled - started, time.perf_counter() - sampled),
-        lengths_B=lengths_B,
-        reward_B=reward_B.to(lengths_B.device),
-        trainer_logprobs_N=scores.trainer_N,
-        reference_logprobs_N=scores.reference_N,
-        values_N=scores.values_N,
-    )
+    seed = seed_for(config.seed, "sample", update)
+    completions = sampler.sample(prompts.tokens, samples_per_prompt=config.samples_per_prompt, settings=settings, seed=seed)
+    sample_s = time.perf_counter() - started
+    return score(update, prompts, completions, models, config, value=value, gold=gold, skip_policy=skip_policy, sample_s=sample_s)
 
 
-def group_standard_error(values: Sequence[float], group_size: int) -> float:
-    """Standard error of a mean whose samples come in groups of one prompt each; 0 with a single group."""
-    means = torch.tensor(values, dtype=torch.float64).view(-1, group_size).mean(1)
-    return float(means.std()) / len(means) ** 0.5 if len(means) > 1 else 0.0
-
-
-def _episode(prompt: list[int], completion: SampledCompletion) -> Example:
-    return Example([*prompt, *completion.tokens], [False] * len(prompt) + [True] * len(completion.tokens))
-
-
-def _batches(model: PreTrainedModel, episodes: Sequence[Example], config: PPOConfig) -> Iterator[Trained]:
-    lengths = [len(episode.tokens) for episode in episodes]
-    for run in token_runs(range(len(episodes)), lengths, config.micro_batch_tokens):
-        yield ragged([episodes[row] for row in run], model.device)
-
-
-def _score(episodes: Sequence[Example], models: Models, config: PPOConfig) -> Scores:
-    """Run every model over the episodes, without gradients."""
-    sequences = [episode.tokens for episode in episodes]
-    (trainer, reference), (values_N, members_MB) = side_by_side(
-        lambda: (
-            _policy_scores(models.policy, episodes, config, entropy=True),
-            _policy_scores(models.reference, episodes, config, entropy=False),
-        ),
-        lambda: (_values(models.value, episodes, config), models.reward.score(sequences)),
-        models.policy.device,
-    )
-    return Scores(trainer.logprobs_N, trainer.entropy_N, reference.logprobs_N, values_N, members_MB)
-
-
-class _PolicyScores(NamedTuple):
-    logprobs_N: Tensor
-    entropy_N: Tensor
-
-
-@torch.no_grad()
-def _policy_scores(model: PreTrainedModel, episodes: Sequence[Example], config: PPOConfig, *, entropy: bool) -> _PolicyScores:
-    """Log-probabilities at the sampling temperature, and entropies (empty where not asked for)."""
-    scores = [
-        token_logprobs(model, batch, where, temperature=config.temperature, entropy=entropy)
-        for batch, where in _batches(model, episodes, config)
-    ]
-    entropies = [score.entropy_N for score in scores if score.entropy_N is not None]
-    return _PolicyScores(torch.cat([score.logprobs_N for score in scores]), torch.cat(entropies) if entropy else torch.empty(0))
-
-
-@torch.no_grad()
-def _values(model: PreTrainedModel, episodes: Sequence[Example], config: PPOConfig) -> Tensor:
-    return torch.cat([token_values(model, batch, where) for batch, where in _batches(model, episodes, config)])
-
-
-def _rollouts(
+def score(
     update: int,
-    prompts: Sequence[Prompt],
-    drawn: Sequence[Drawn],
-    scores: Scores,
-    lengths_B: Tensor,
-    tokenizer: PreTrainedTokenizerBase,
-    gold: Gold | None,
-) -> list[Rollout]:
-    """What is written down of each episode."""
-    kl_B = sequence_sums(k1(scores.trainer_N, scores.reference_N), lengths_B).tolist()
-    proxy_B, members_BM = scores.members_MB.mean(0).tolist(), scores.members_MB.T.tolist()
-    rollouts = []
-    for (group, completion), proxy, members, kl in zip(drawn, proxy_B, members_BM, kl_B, strict=True):
-        text = completion_text(tokenizer, completion.tokens)
-        rollouts.append(
-            Rollout(
-                update=update,
-                group=group,
-                prompt=prompts[group],
-                text=text,
-                length_tokens=len(completion.tokens),
-                ending=completion.ending,
-                proxy=proxy,
-                proxy_members=tuple(members),
-                kl_nats=kl,
-                gold=None if gold is None else gold(prompts[group], text),
-            )
-        )
-    return rollouts
+    prompts: PromptBatch,
+    completions: Sequence[Sequence[SampledCompletion]],
+    models: Models,
+    config: RLConfig,
+    *,
+    value: nn.Module | None = None,
+    gold: Gold | None = None,
+    skip_policy: bool = False,
+    sample_s: float = 0.0,
+) -> Experience:
+    """Score completions drawn of an update's prompts. Raises TruingError where sampler and trainer disagree too far.
 
+    `value` is a value model of its own or a linear head on the policy's hidden states. With `skip_policy` the sampler's
+    log-probabilities are taken as the policy's, which then runs only where the reference or a head on it needs to.
+    """
+    started = time.perf_counter()
+    device = models.policy.device
+    episodes = Episodes.of(prompts.tokens, completions)
+    minibatches = deal(episodes, config, update, device)
+    pieces = [piece for minibatch in minibatches for piece in minibatch.pieces]
+    lengths_B = torch.tensor([len(one.tokens) for one in episodes.completions], device=device)
+    texts = [completion_text(models.tokenizer, one.tokens) for one in episodes.completions]
+    asked = [prompts.prompts[group] for group in episodes.group_B]
 
-def _metrics(drawn: Sequence[Drawn], scores: Scores, lengths_B: Tensor, reward_B: Tensor, config: PPOConfig) -> RolloutMetrics:
-    sampler_N = torch.tensor([p for one in drawn for p in one.completion.logprobs], device=lengths_B.device)
-    mismatch_N = (sampler_N - scores.trainer_N).abs()
-    proxy_B = scores.members_MB.mean(0)
-    kl = kl_estimates(scores.trainer_N, scores.reference_N, lengths_B)
-    return RolloutMetrics(
-        proxy=float(proxy_B.mean()),
-        proxy_se=group_standard_error(proxy_B.tolist(), config.samples_per_prompt),
-        reward=float(reward_B.mean()),
-        kl_nats=kl.k1,
-        k1_se=kl.k1_se,
-        k2=kl.k2,
-        k2_se=kl.k2_se,
-        k3=kl.k3,
-        k3_se=kl.k3_se,
-        entropy_nats=float(scores.entropy_N.mean()),
-        length_tokens=float(lengths_B.float().mean()),
-        missing_end=sum(one.completion.ending is not Ending.END_OF_TURN for one in drawn) / len(drawn),
-        ensemble_spread=float(scores.members_MB.std(0, unbiased=False).mean()),
-        mismatch_nats=float(mismatch_N.mean()),
-        mismatch_max_nats=float(mismatch_N.max()),
+    trainer = TrainerView.empty(int(lengths_B.sum()), device)
+    head = value if isinstance(value, nn.Linear) else None
+    (values_N, reference_N), (own_values_N, members_MB) = side_by_side(
+        lambda: (
+            _policy_scores(pieces, models.policy, head, trainer, config, skip=skip_policy),
+            _reference_scores(pieces, models, trainer, config),
+        ),
+        lambda: (
+            _values(pieces, value, trainer) if isinstance(value, PreTrainedModel) else None,
+            _reward_scores(pieces, models, asked, texts),
+        ),
+        device,
+    )
+    sampler_N = torch.tensor([logprob for one in episodes.completions for logprob in one.logprobs], device=device)
+    mismatch = None if skip_policy else Mismatch.of(trainer, sampler_N)
+    if mismatch is not None:
+        mismatch.refuse(config)
+    behaviour_N = sampler_N if skip_policy else trainer.logprobs_N.clone()
+    reward_B = _rewards(members_MB.mean(0), episodes, config)
+    return Experience(
+        minibatches=minibatches,
+        rollouts=rollout_rows(update, episodes, asked, texts, members_MB, behaviour_N, reference_N, lengths_B, gold),
+        metrics=RolloutMetrics.of(episodes, members_MB, reward_B, behaviour_N, reference_N, lengths_B, config.samples_per_prompt),
+        timings=Timings(sample_s, time.perf_counter() - started),
+        group_size=config.samples_per_prompt,
+        lengths_B=lengths_B,
+        reward_B=reward_B.to(device),
+        sampler_logprobs_N=sampler_N,
+        behaviour_logprobs_N=behaviour_N,
+        reference_logprobs_N=reference_N,
+        values_N=own_values_N if values_N is None else values_N,
+        trainer=trainer,
+        mismatch=mismatch,
     )
 
 
-def _refuse_mismatch(mismatch_nats: float, limit: float) -> None:
-    if not mismatch_nats <= limit:  # NaN is refused too
-        raise TruingError(
-            f"ppo: the sampler's log-probabilities differ from the trainer's by {mismatch_nats:.3g} nats a token "
-            f"(max_mismatch_nats = {limit:g}): the rollouts are not of the weights being trained. Load the model in float32 "
-            "(load.dtype), or raise ppo.max_mismatch_nats if the difference is known to be rounding."
-        )
+def training_scores(
+    policy: PreTrainedModel, piece: Piece, experience: Experience, config: RLConfig, hidden_TD: Tensor | None = None
+) -> Tensor:
+    """The policy's log-probabilities [n] of a piece's tokens, to be trained on. The first step tells the trainer's view."""
+    wanted = experience.trainer.is_wanted
+    hidden_TD = hidden_states(policy, piece.batch) if hidden_TD is None else hidden_TD
+    scores = logprobs_at(policy, hidden_TD, piece.where, temperature=config.temperature, entropy=wanted)
+    if wanted:
+        experience.trainer.tell(piece.tokens_n, scores)
+    return scores.logprobs_N
+
+
+@torch.no_grad()
+def _policy_scores(
+    pieces: Sequence[Piece],
+    policy: PreTrainedModel,
+    value_head: nn.Module | None,
+    trainer: TrainerView,
+    config: RLConfig,
+    *,
+    skip: bool,
+) -> Tensor | None:
+    """One pass of the policy: what `trainer` is to know, unless skipped, and the values of a head on it, where there is one."""
+    if skip and value_head is None:
+        return None
+    values_N = torch.empty_like(trainer.logprobs_N)
+    for piece in pieces:
+        hidden_TD = hidden_states(policy, piece.batch)
+        if value_head is not None:
+            values_N[piece.tokens_n] = values_at(value_head, hidden_TD, piece.where)
+        if not skip:
+            trainer.tell(
+                piece.tokens_n, logprobs_at(policy, hidden_TD, piece.where, temperature=config.temperature, entropy=True)
+            )
+    trainer.is_wanted = skip
+    return None if value_head is None else values_N
+
+
+def _reference_scores(pieces: Sequence[Piece], models: Models, trainer: TrainerView, config: RLConfig) -> Tensor | None:
+    """Runs after the policy's pass, in the same thread: with adapters, both are one model."""
+    if models.reference is None:
+        return None
+    logprobs_N = torch.empty_like(trainer.logprobs_N)
+    with models.reference.model() as reference, torch.no_grad():
+        for piece in pieces:
+            scores: TokenScores = token_logprobs(reference, piece.batch, piece.where, temperature=config.temperature)
+            logprobs_N[piece.tokens_n] = scores.logprobs_N
+    return logprobs_N
+
+
+@torch.no_grad()
+def _values(pieces: Sequence[Piece], value: PreTrainedModel, trainer: TrainerView) -> Tensor:
+    values_N = torch.empty_like(trainer.logprobs_N)
+    for piece in pieces:
+        values_N[piece.tokens_n] = token_values(value, piece.batch, piece.where)
+    return values_N
+
+
+def _reward_scores(pieces: Sequence[Piece], models: Models, prompts: Sequence[Prompt], texts: Sequence[str]) -> Tensor:
+    """Scores [M, B] on the CPU. A function is one member."""
+    if isinstance(models.reward, RewardFunction):
+        return models.reward.scores(prompts, texts)[None]
+    members_MB = torch.empty(len(models.reward.members), len(texts))
+    for piece in pieces:
+        members_MB[:, piece.episodes_b.cpu()] = models.reward.score_batch(piece.batch)
+    return members_MB
+
+
+def _rewards(proxy_B: Tensor, episodes: Episodes, config: RLConfig) -> Tensor:
+    """The proxy, or the penalty where the end is missing."""
+    if config.missing_end_penalty is None:
+        return proxy_B
+    is_ended_B = torch.tensor([one.ending is Ending.END_OF_TURN for one in episodes.completions])
+    return torch.where(is_ended_B, proxy_B, config.missing_end_penalty)

@@ -21,7 +21,7 @@ from truing.data.batches import token_budget_batches
 from truing.data.formats import read_demonstrations
 from truing.data.splits import split_by
 from truing.errors import TruingError
-from truing.losses.masked import LossOutput
+from truing.losses.masked import LossOutput, sequence_sums
 from truing.losses.sft import sft
 from truing.models.forward import token_logprobs
 from truing.models.load import load_policy, load_tokenizer, save_model
@@ -31,7 +31,7 @@ from truing.records import Demonstration, Estimate, NullProgress, Progress, seed
 from truing.stats.intervals import mean_interval
 from truing.store.artifacts import Artifact, Store
 from truing.train.config import SFTConfig
-from truing.train.examples import Example, demonstration_examples, longest_allowed, ragged, sequence_sums
+from truing.train.examples import Example, demonstration_examples, longest_allowed, ragged
 from truing.train.log import MetricsLog
 from truing.train.session import Checkpointer, parent_hash, ready_to_train
 from truing.train.step import Stepper, mean_speed

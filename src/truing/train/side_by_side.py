@@ -7,12 +7,15 @@ of the value model. Results do not depend on it: each task does the same operati
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
+
+from truing.models.flops import count_overlap
 
 FirstT = TypeVar("FirstT")
 SecondT = TypeVar("SecondT")
@@ -27,6 +30,17 @@ def side_by_side(first: Callable[[], FirstT], second: Callable[[], SecondT], dev
     if device.type != "cpu" or torch.get_num_threads() > 1 or (os.cpu_count() or 1) < 2:
         return first(), second()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        other = pool.submit(copy_context().run, second)  # what counts the work of this thread counts that of the other too
-        result = first()
-        return result, other.result()
+        other = pool.submit(copy_context().run, _timed, second)  # what counts the work of this thread counts the other's too
+        mine, theirs = _timed(first), other.result()
+        count_overlap(min(mine.seconds, theirs.seconds))
+        return mine.result, theirs.result
+
+
+class _Timed(NamedTuple, Generic[FirstT]):
+    result: FirstT
+    seconds: float
+
+
+def _timed(task: Callable[[], FirstT]) -> _Timed[FirstT]:
+    started = time.perf_counter()
+    return _Timed(task(), time.perf_counter() - started)

@@ -64,8 +64,7 @@ class Stepper:
         self._publish_weights()
         self.steps_done += 1
         step_s = time.perf_counter() - started
-        speed = (step_s, floor.tokens / step_s, floor.seconds() / step_s)
-        return metrics | dict(zip(SPEED, speed, strict=True))
+        return metrics | speed(floor, step_s)
 
     def _gather_gradients(self) -> None:
         for weight, master in zip(self._weights, self.masters, strict=True):
@@ -112,6 +111,11 @@ def schedule_factor(config: OptimiserConfig, step: int, total_steps: int) -> flo
         return 1.0
     done = (step - warmup) / max(1, total_steps - warmup)
     return 1 - done if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+
+
+def speed(floor: FloorCounter, elapsed_s: float) -> dict[str, float]:
+    """What `SPEED` names, of the work that `floor` counted in `elapsed_s`."""
+    return dict(zip(SPEED, (elapsed_s, floor.tokens / elapsed_s, floor.fraction(elapsed_s)), strict=True))
 
 
 def mean_speed(rows: Iterable[Mapping[str, object]]) -> dict[str, float]:

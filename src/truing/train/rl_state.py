@@ -1,14 +1,14 @@
-"""What a PPO run keeps besides weights: the tether's coefficient, the best weights so far, and logs that can be cut back."""
+"""What an RL run keeps besides weights: the tether's coefficient, the best weights so far, and logs that can be cut back."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from pydantic import JsonValue
+from torch import nn
 from transformers import PreTrainedModel
 
 from truing.records import Alarm, Record, Rollout
@@ -18,7 +18,7 @@ ROLLOUTS = "rollouts.jsonl"
 ALARMS = "alarms.jsonl"
 
 
-class PPOCounts(Record):
+class RLCounts(Record):
     """The loop's own state, as a checkpoint carries it."""
 
     update: int = 0
@@ -29,26 +29,39 @@ class PPOCounts(Record):
     alarms: int = 0
     best_update: int | None = None
     """The update whose rollouts the best weights drew."""
+    sampler_is_exact: bool = False
+    """Whether the last update measured the sampler's log-probabilities to be the trainer's."""
 
     def to_extra(self) -> dict[str, JsonValue]:
         """As a checkpoint's `extra`."""
         return self.model_dump(mode="json")
 
 
-class Best:
-    """A copy of the policy, on the CPU, as it was when it drew the last update's rollouts that raised no alarm.
+class Best(nn.Module):
+    """A copy, on the CPU, of what is trained of the policy, as it was when it drew the last update's rollouts without an alarm.
 
     From the first alarm on it stays as it is: what came after is under suspicion.
     """
 
     def __init__(self, policy: PreTrainedModel) -> None:
-        self.model = copy.deepcopy(policy).cpu()
+        super().__init__()
+        self.weights = nn.ParameterList(weight.detach().cpu().clone() for weight in _trained(policy))
 
     @torch.no_grad()
     def take(self, policy: PreTrainedModel) -> None:
         """Copy the policy's weights."""
-        for kept, weight in zip(self.model.parameters(), policy.parameters(), strict=True):
+        for kept, weight in zip(self.weights, _trained(policy), strict=True):
             kept.copy_(weight)
+
+    @torch.no_grad()
+    def give_back(self, policy: PreTrainedModel) -> None:
+        """Put the kept weights into the policy."""
+        for kept, weight in zip(self.weights, _trained(policy), strict=True):
+            weight.copy_(kept)
+
+
+def _trained(policy: PreTrainedModel) -> list[nn.Parameter]:
+    return [weight for weight in policy.parameters() if weight.requires_grad]
 
 
 @dataclass
