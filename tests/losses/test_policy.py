@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from truing.losses.policy import AdaptiveKL, k1, k2, k3, kl_estimates, clipped_policy, ppo_value
+from truing.losses.policy import AdaptiveKL, clipped_policy, k1, k2, k3, kl_estimates, ppo_value
 
 
 def test_unchanged_weights_have_ratio_one_and_nothing_clipped() -> None:

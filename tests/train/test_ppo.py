@@ -14,8 +14,8 @@ from truing.store.artifacts import Artifact, Store
 from truing.store.files import read_records
 from truing.train import ppo, reward
 from truing.train.config import CheckpointConfig, KLConfig, OptimiserConfig, PPOConfig, RewardConfig
-from truing.train.rl_inputs import RLInputs, load_models
 from truing.train.reward import RewardInputs
+from truing.train.rl_inputs import RLInputs, load_models
 
 from .conftest import KillAt, Killed, make_pairs, unhurried
 

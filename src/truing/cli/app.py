@@ -53,7 +53,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="The whole RLHF loop: demonstrations, preferences, reward model, PPO/DPO, red team, monitor, gate, and round again.",
+    help="The whole RLHF loop: demonstrations, preferences, reward model, RL or DPO, red team, monitor, gate, and round again.",
 )
 
 
@@ -65,6 +65,8 @@ VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("reward", stages.reward),
     ("dpo", stages.dpo),
     ("ppo", stages.ppo),
+    ("grpo", stages.grpo),
+    ("rloo", stages.rloo),
     ("redteam", stages.redteam),
     ("evaluate", stages.evaluate),
     ("gate", loop.gate),

@@ -97,6 +97,36 @@ def ppo(
     _alone("ppo", recipe, out, set_, values, resume=resume, json=json)
 
 
+def grpo(
+    model: Model = None,
+    reward: RewardModel = None,
+    prompts: Prompts = None,
+    recipe: RecipeFile = None,
+    out: Out = None,
+    set_: Set = None,
+    resume: Resume = False,
+    json: AsJson = False,
+) -> None:
+    """Train a policy against a reward model with each prompt's samples as their own baseline (GRPO)."""
+    values = {"start_from.sft": model, "start_from.reward": reward, "data.prompts": prompts}
+    _alone("grpo", recipe, out, set_, values, resume=resume, json=json)
+
+
+def rloo(
+    model: Model = None,
+    reward: RewardModel = None,
+    prompts: Prompts = None,
+    recipe: RecipeFile = None,
+    out: Out = None,
+    set_: Set = None,
+    resume: Resume = False,
+    json: AsJson = False,
+) -> None:
+    """Train a policy against a reward model with a leave-one-out baseline (RLOO)."""
+    values = {"start_from.sft": model, "start_from.reward": reward, "data.prompts": prompts}
+    _alone("rloo", recipe, out, set_, values, resume=resume, json=json)
+
+
 def redteam(
     model: PolicyArgument,
     recipe: RecipeFile = None,

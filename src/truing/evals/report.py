@@ -61,7 +61,7 @@ def _estimates(rows: Sequence[Row], config: EvaluateConfig, absent: Sequence[str
     samples = [sample for sample, _ in rows]
     means = {
         "proxy": [s.proxy for s in samples],
-        "kl_nats": [s.kl_nats for s in samples],
+        "kl_nats": [s.kl_nats or 0.0 for s in samples],
         "length_tokens": [float(s.length_tokens) for s in samples],
         "repetition": [repeated_share(s.text) for s in samples],
     }

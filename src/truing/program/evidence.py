@@ -140,8 +140,8 @@ def _open_alarms(here: Path, candidate: str) -> tuple[str, ...] | None:
 
     An alarm that stopped the run is closed: the checkpoint kept is from before it.
     """
-    path = here / "monitor" / "signals.jsonl"
-    if candidate != "ppo" or not path.exists():
+    path = here / "monitor" / candidate / "signals.jsonl"
+    if not path.exists():
         return None
     last = read_records(path, SignalRow)[-1].signals
     raised = {alarm.signal: alarm.threshold for alarm in read_alarms(here, candidate) if alarm.action != "stop"}

@@ -13,7 +13,7 @@ from truing.data.splits import group_of, split_by
 from truing.errors import TruingError
 from truing.models.load import load_tokenizer
 from truing.program.bench import Bench
-from truing.program.recipe import CHOSEN, EMBEDDED, SHIPPED
+from truing.program.recipe import CHOSEN, EMBEDDED, RL_STAGES, SHIPPED, Recipe
 from truing.records import Demonstration, Guideline, Message, PreferencePair, Prompt
 from truing.store.files import read_records
 from truing.world.demonstrations import make_demonstrations
@@ -102,11 +102,16 @@ def _fitting(bench: Bench, prompts: list[Prompt]) -> list[Prompt]:
         return prompts
     tokenizer = load_tokenizer(bench.base, bench.chat_template, trust_remote_code=bench.load.trust_remote_code)
     recipe = bench.recipe
-    answer = max(recipe.ppo.max_new_tokens, recipe.evaluate.max_new_tokens, recipe.preferences.max_new_tokens)
+    answer = max(*_rl_lengths(recipe), recipe.evaluate.max_new_tokens, recipe.preferences.max_new_tokens)
     fitted = fit_prompts(tokenizer, prompts, context_length(bench) - answer, "drop")
     if len(fitted.kept) < len(prompts):
         bench.watch.say(f"{len(prompts) - len(fitted.kept)} of {len(prompts)} prompts leave no room for an answer: left out")
     return [prompts[index] for index in fitted.kept]
+
+
+def _rl_lengths(recipe: Recipe) -> list[int]:
+    """Longest completions that the run's RL stages draw; PPO's where it has none, as a stage that runs alone."""
+    return [getattr(recipe, stage).max_new_tokens for stage in RL_STAGES if recipe.does(stage)] or [recipe.ppo.max_new_tokens]
 
 
 def context_length(bench: Bench) -> int:

@@ -9,7 +9,7 @@ from truing.evals.report import PolicyReport
 from truing.records import Estimate
 from truing.store.files import read_json
 
-ORDER = ("base", "sft", "dpo", "ppo")
+ORDER = ("base", "sft", "dpo", "ppo", "grpo", "rloo")
 
 
 def round_folders(root: Path) -> list[tuple[int, Path]]:

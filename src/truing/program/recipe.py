@@ -3,7 +3,7 @@
     [run]           seed, out, stages, candidate
     [model]         the text predictor to start from
     [data]          demonstrations, prompts, comparisons, guideline
-    [sft] [preferences] [reward] [ppo] [dpo] [monitor] [redteam] [evaluate] [findings] [gate]
+    [sft] [preferences] [reward] [ppo] [grpo] [rloo] [dpo] [monitor] [redteam] [evaluate] [findings] [gate]
     [start_from]    finished artifacts to use instead of making them
     [[rounds]]      one table a round; it may repeat any of the sections above that a round reads, with other values
 
@@ -27,7 +27,7 @@ from truing.models.config import LoadSettings
 from truing.monitor.config import MonitorConfig
 from truing.program.gate import GateConfig
 from truing.redteam.config import RedTeamConfig
-from truing.train.config import DPOConfig, PPOConfig, RewardConfig, SFTConfig
+from truing.train.config import DPOConfig, GRPOConfig, PPOConfig, RewardConfig, RLOOConfig, SFTConfig
 
 EMBEDDED = "embedded"
 """Written for a path: what ships with the package (the tiny model, its world's demonstrations and prompts)."""
@@ -36,7 +36,19 @@ CHOSEN = "chosen"
 SHIPPED = Path(__file__).parent / "recipes"
 
 StageName = Literal[
-    "sft", "preferences", "reward", "reward_tests", "ppo", "dpo", "redteam", "evaluate", "findings", "gate", "release"
+    "sft",
+    "preferences",
+    "reward",
+    "reward_tests",
+    "ppo",
+    "grpo",
+    "rloo",
+    "dpo",
+    "redteam",
+    "evaluate",
+    "findings",
+    "gate",
+    "release",
 ]
 STAGES: tuple[StageName, ...] = (
     "sft",
@@ -51,8 +63,14 @@ STAGES: tuple[StageName, ...] = (
     "gate",
     "release",
 )
-"""Every stage, in the order in which a round runs them."""
-ROUND_SECTIONS = frozenset({"data", "preferences", "reward", "ppo", "dpo", "monitor", "redteam", "evaluate", "findings", "gate"})
+"""What a run does where it does not say: every stage but GRPO and RLOO, which stand in for PPO where they are named."""
+RL_STAGES: tuple[StageName, ...] = ("ppo", "grpo", "rloo")
+"""Stages that train a policy on what it samples."""
+POLICY_STAGES: tuple[StageName, ...] = ("dpo", *RL_STAGES)
+"""Stages that leave a policy."""
+ROUND_SECTIONS = frozenset(
+    {"data", "preferences", "reward", *POLICY_STAGES, "monitor", "redteam", "evaluate", "findings", "gate"}
+)
 
 
 class RunConfig(Config):
@@ -61,7 +79,7 @@ class RunConfig(Config):
     seed: int = 0
     out: Path = Path("runs/truing")
     stages: tuple[StageName, ...] = STAGES
-    candidate: Literal["ppo", "dpo"] = "ppo"
+    candidate: Literal["ppo", "grpo", "rloo", "dpo"] = "ppo"
     """The policy that the gate decides about."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of this process for tensor work; None = torch's own choice."""
@@ -159,6 +177,8 @@ class StartFrom(Config):
     preferences: str | None = None
     reward: str | None = None
     ppo: str | None = None
+    grpo: str | None = None
+    rloo: str | None = None
     dpo: str | None = None
 
 
@@ -172,6 +192,8 @@ class Recipe(Config):
     preferences: PreferencesConfig = PreferencesConfig()
     reward: RewardConfig = RewardConfig()
     ppo: PPOConfig = PPOConfig()
+    grpo: GRPOConfig = GRPOConfig()
+    rloo: RLOOConfig = RLOOConfig()
     dpo: DPOConfig = DPOConfig()
     monitor: MonitorConfig = MonitorConfig()
     redteam: RedTeamConfig = RedTeamConfig()

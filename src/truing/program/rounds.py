@@ -5,15 +5,16 @@
 
     result = run(Recipe.load("quickstart"), out="runs/first")
 
-A round: comparisons and preferences, reward model and its tests, PPO and DPO, red team and evaluation of every policy,
-findings, gate. What round N finds goes into round N + 1's comparisons and guideline. Every stage is an artifact, so a killed
-run goes on with the first stage that is not finished.
+A round: comparisons and preferences, reward model and its tests, policies (DPO, PPO, GRPO, RLOO), red team and evaluation of
+every policy, findings, gate. What round N finds goes into round N + 1's comparisons and guideline. Every stage is an artifact, so
+a killed run goes on with the first stage that is not finished.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from truing.errors import TruingError
@@ -21,7 +22,7 @@ from truing.program import evidence, findings, materials, release, sign_off, sta
 from truing.program.bench import Bench, adopt, resolve_model
 from truing.program.lineage import RUN_RECORD
 from truing.program.progress import PlainView, View, Watch, view_for_terminal
-from truing.program.recipe import Recipe, StageName
+from truing.program.recipe import POLICY_STAGES, RL_STAGES, Recipe, StageName
 from truing.program.summary import table
 from truing.records import Guideline
 from truing.store.artifacts import MANIFEST, Artifact, Store
@@ -105,12 +106,11 @@ def run_round(bench: Bench, made: Made) -> None:
     made.reward = _or_given(bench, "reward", lambda: stages.reward(bench, made.sft, _set(made))) or made.reward
     if bench.recipe.does("reward_tests"):
         stages.reward_tests(bench, _reward(made), _set(made))
-    trained = {
-        "dpo": _or_given(bench, "dpo", lambda: stages.dpo(bench, made.sft, _set(made))),
-        "ppo": _or_given(bench, "ppo", lambda: stages.ppo(bench, made.sft, _reward(made), made.preferences, made.findings)),
-    }
-    if trained["ppo"]:
-        stages.monitor(bench, bench.store.read(bench.name("ppo")))
+    trained = {"dpo": _or_given(bench, "dpo", lambda: stages.dpo(bench, made.sft, _set(made)))}
+    for stage in RL_STAGES:
+        trained[stage] = _or_given(bench, stage, partial(_rl, bench, stage, made))
+        if trained[stage]:
+            stages.monitor(bench, bench.store.read(bench.name(stage)), stage)
     made.policies = {label: str(path) for label, path in trained.items() if path}
     _measure(bench, made)
     if bench.recipe.does("findings"):
@@ -130,11 +130,11 @@ def use_threads(threads: int | None) -> None:
 def planned_stages(recipe: Recipe) -> int:
     """How many stages a watcher will see."""
     does = recipe.does
-    policies = sum(does(stage) for stage in ("ppo", "dpo"))
+    policies = sum(map(does, POLICY_STAGES))
     first_policies = 1 + does("sft")
     from_file = recipe.data.comparisons is not None or recipe.start_from.preferences is not None
     a_round = 2 * (does("preferences") and not from_file) + does("reward") + does("reward_tests") + policies
-    a_round += does("ppo")  # what its monitor saw
+    a_round += sum(map(does, RL_STAGES))  # what their monitors saw
     a_round += does("redteam") * policies + does("evaluate") * (policies + 1) + does("findings") + does("gate")
     once = does("sft") + from_file + does("redteam") * first_policies + does("evaluate") * (first_policies - 1)
     return once + a_round * len(recipe.rounds) + does("release") + 1
@@ -161,6 +161,10 @@ def _preferences(bench: Bench, made: Made) -> Artifact:
     compared = stages.sampled_comparisons(bench, policies, made.preferences, made.findings)
     earlier = made.preferences if bench.number > 1 else None
     return stages.judged_preferences(bench, compared, made.guideline, earlier)
+
+
+def _rl(bench: Bench, stage: StageName, made: Made) -> Artifact:
+    return stages.RL[stage](bench, made.sft, _reward(made), made.preferences, made.findings)
 
 
 def _measure(bench: Bench, made: Made) -> None:

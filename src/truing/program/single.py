@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from truing.errors import TruingError
 from truing.program import materials, stages
 from truing.program.bench import Bench, resolve_model
 from truing.program.progress import PlainView, View, Watch, view_for_terminal
-from truing.program.recipe import Recipe
+from truing.program.recipe import Recipe, StageName
 from truing.program.rounds import use_threads
 from truing.store.artifacts import Artifact, Store
 
@@ -58,10 +59,10 @@ def _dpo(bench: Bench) -> Artifact:
     return stages.dpo(bench, _policy(bench), _required_set(bench))
 
 
-def _ppo(bench: Bench) -> Artifact:
+def _rl(bench: Bench, stage: StageName) -> Artifact:
     if bench.recipe.start_from.reward is None:
         raise TruingError("no reward model: give --reward DIR (a finished reward-model artifact)")
-    return stages.ppo(bench, _policy(bench), Path(bench.recipe.start_from.reward), _preference_set(bench))
+    return stages.RL[stage](bench, _policy(bench), Path(bench.recipe.start_from.reward), _preference_set(bench), None)
 
 
 def _redteam(bench: Bench) -> Artifact:
@@ -104,7 +105,7 @@ STAGES: Mapping[str, Callable[[Bench], Artifact]] = {
     "preferences": _preferences,
     "reward": _reward_model,
     "dpo": _dpo,
-    "ppo": _ppo,
+    **{stage: partial(_rl, stage=stage) for stage in stages.RL},
     "redteam": _redteam,
     "evaluate": _evaluate,
 }

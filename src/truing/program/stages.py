@@ -5,7 +5,7 @@ Each returns the stage's artifact, made now or found finished. Which stage follo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from truing.monitor.reward_cases import RewardTestCase, cases_from_pairs, world_
 from truing.program import comparisons as comparing
 from truing.program import embedded, materials, preferences
 from truing.program.bench import Bench, model_hash
-from truing.program.recipe import EMBEDDED
+from truing.program.recipe import EMBEDDED, StageName
 from truing.program.speak import Speaker
 from truing.records import Comparison, Guideline, Judgment, PreferencePair, Prompt, content_hash
 from truing.redteam import campaign
@@ -34,9 +34,12 @@ from truing.rollout.sampler import SamplingSettings
 from truing.store.artifacts import Artifact
 from truing.store.files import read_records
 from truing.train import dpo as dpo_training
+from truing.train import grpo as grpo_training
 from truing.train import ppo as ppo_training
 from truing.train import reward as reward_training
+from truing.train import rloo as rloo_training
 from truing.train import sft as sft_training
+from truing.train.config import RLConfig
 from truing.train.rl_inputs import RLInputs
 
 
@@ -135,21 +138,50 @@ def reward_tests(bench: Bench, ensemble: Path, preference_set: Path) -> Artifact
 
 
 def ppo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None, findings: Artifact | None = None) -> Artifact:
-    """Train against the reward model under a KL penalty to `policy`, with the monitor watching.
+    """PPO against the reward model under a KL penalty to `policy`, with the monitor watching."""
+    return _rl(bench, "ppo", bench.recipe.ppo, ppo_training.run, policy, ensemble, preference_set, findings)
 
-    The last round's `findings` add their targeted prompts to the training prompts.
-    """
+
+def grpo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None, findings: Artifact | None = None) -> Artifact:
+    """GRPO, as `ppo`."""
+    return _rl(bench, "grpo", bench.recipe.grpo, grpo_training.run, policy, ensemble, preference_set, findings)
+
+
+def rloo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None, findings: Artifact | None = None) -> Artifact:
+    """RLOO, as `ppo`."""
+    return _rl(bench, "rloo", bench.recipe.rloo, rloo_training.run, policy, ensemble, preference_set, findings)
+
+
+RL: Mapping[StageName, Callable[[Bench, str, Path, Path | None, Artifact | None], Artifact]] = {
+    "ppo": ppo,
+    "grpo": grpo,
+    "rloo": rloo,
+}
+"""Stages that train a policy on what it samples, by name."""
+
+
+def _rl(
+    bench: Bench,
+    stage: StageName,
+    config: RLConfig,
+    train: Callable[..., Artifact],
+    policy: str,
+    ensemble: Path,
+    preference_set: Path | None,
+    findings: Artifact | None,
+) -> Artifact:
+    """The last round's `findings` add their targeted prompts to the training prompts."""
     inputs = RLInputs(
         policy=policy,
         reward=ensemble,
         prompts=[*materials.train_prompts(bench, preference_set), *_targeted_prompts(findings)],
-        demonstrations=materials.demonstrations(bench, preference_set) if bench.recipe.ppo.ptx_coefficient else None,
+        demonstrations=materials.demonstrations(bench, preference_set) if config.ptx_coefficient else None,
         watched_by=content_hash(bench.recipe.monitor.model_dump(mode="json")),
     )
-    name = bench.name("ppo")
+    name = bench.name(stage)
     with bench.stage(name) as progress:
-        return ppo_training.run(
-            bench.settle(bench.recipe.ppo, "ppo"),
+        return train(
+            bench.settle(config, stage),
             inputs,
             bench.store,
             name,
@@ -160,11 +192,11 @@ def ppo(bench: Bench, policy: str, ensemble: Path, preference_set: Path | None, 
         )
 
 
-def monitor(bench: Bench, policy: Artifact) -> Artifact:
+def monitor(bench: Bench, policy: Artifact, label: str) -> Artifact:
     """Leave every signal that the monitor saw during a policy's training, update by update."""
-    name = bench.name("monitor")
+    name = bench.name(f"monitor/{label}")
     with bench.stage(name):
-        inputs = watch.WatchInputs(rollouts=policy.path / "rollouts.jsonl", parents={"ppo": policy.artifact_hash})
+        inputs = watch.WatchInputs(rollouts=policy.path / "rollouts.jsonl", parents={label: policy.artifact_hash})
         return watch.run(bench.recipe.monitor, inputs, bench.store, name, resume=bench.resume)
 
 

@@ -14,18 +14,20 @@ from truing.program import evidence
 from truing.program.bench import Bench
 from truing.program.gate import GateConfig, GateDecision, decide
 from truing.program.lineage import RUN_RECORD
-from truing.program.recipe import Recipe
+from truing.program.recipe import POLICY_STAGES, Recipe
 from truing.store.artifacts import MANIFEST, Artifact, read_artifact
 from truing.store.files import read_json, write_json
 
-PARENTS = ("preferences", "reward", "reward_tests", "ppo", "monitor", "dpo", "findings")
+PARENTS = ("preferences", "reward", "reward_tests", *POLICY_STAGES, "findings")
+"""Artifacts of a round that a decision is about, besides those of each policy under `PER_POLICY`."""
+PER_POLICY = ("monitor", "evaluate", "redteam")
 
 
 def run(bench: Bench) -> Artifact:
     """Decide about the round's candidate; publish gate.json and evidence.json. A held release is a result, not an error."""
     name, candidate = bench.name("gate"), bench.recipe.run.candidate
     here = bench.store.root / f"round-{bench.number}"
-    folders = [here / stage for stage in PARENTS] + sorted((here / "evaluate").glob("*")) + sorted((here / "redteam").glob("*"))
+    folders = [here / stage for stage in PARENTS] + [f for kind in PER_POLICY for f in sorted((here / kind).glob("*"))]
     parents = {
         folder.relative_to(here).as_posix(): read_artifact(folder).artifact_hash
         for folder in folders

@@ -13,7 +13,7 @@ from truing.store.files import read_records
 MOST = 8
 """Conversations shown."""
 _SHARED = ("base", "sft")
-_ORDER = ("base", "sft", "dpo", "ppo")
+_ORDER = ("base", "sft", "dpo", "ppo", "grpo", "rloo")
 
 Voice = tuple[int | None, str]
 """(round, policy); the round is None for what is one policy in the whole run."""

@@ -37,6 +37,8 @@ from truing.store.files import read_json, read_lines, read_records
 
 RecordT = TypeVar("RecordT", bound=Record)
 
+_RL = ("ppo", "grpo", "rloo")
+_POLICIES = (*_RL, "dpo")
 _HEADLINE = ("gold", "proxy", "kl_nats", "length_tokens")
 _ROUND = re.compile(r"round-(\d+)")
 _PARTS = {
@@ -44,6 +46,8 @@ _PARTS = {
     "reward": "reward model",
     "reward_tests": "reward-model tests",
     "ppo": "PPO",
+    "grpo": "GRPO",
+    "rloo": "RLOO",
     "dpo": "DPO",
     "evaluate": "evaluation",
     "redteam": "red team",
@@ -93,8 +97,8 @@ def _round_folders(root: Path) -> list[tuple[int, Path]]:
 def _round(folder: Path, number: int) -> Round:
     policies = {name: _policy(folder, name) for name in _policy_names(folder)}
     gate = _gate(folder / "gate")
-    candidate = next((name for name in ("ppo", "dpo") if gate and gate.candidate and name in gate.candidate), None)
-    final = candidate or next((name for name in ("ppo", "dpo") if name in policies), None)
+    candidate = next((name for name in _POLICIES if gate and gate.candidate and name in gate.candidate), None)
+    final = candidate or next((name for name in _POLICIES if name in policies), None)
     return Round(
         round=number,
         policy=policies.get(final) if final else None,
@@ -115,7 +119,7 @@ def _published(folder: Path) -> bool:
 
 
 def _policy_names(folder: Path) -> list[str]:
-    order = ("base", "sft", "dpo", "ppo")
+    order = ("base", "sft", "dpo", *_RL)
     names = {p.parent.name for kind in ("evaluate", "redteam") for p in (folder / kind).glob(f"*/{MANIFEST}")}
     return sorted(names, key=lambda n: (order.index(n) if n in order else len(order), n))
 
@@ -177,17 +181,19 @@ def _reward_tests(folder: Path) -> tuple[RewardTest, ...]:
 
 
 def _trajectories(folder: Path) -> dict[str, Trajectory]:
-    """Only PPO leaves an update-by-update log of rewards."""
-    points = _points(folder / "ppo" / "metrics.jsonl") if _published(folder / "ppo") else ()
-    if not points:
-        return {}
+    """Only RL leaves an update-by-update log of rewards."""
+    points = {name: _points(folder / name / "metrics.jsonl") for name in _RL if _published(folder / name)}
+    return {name: _trajectory(of_policy) for name, of_policy in points.items() if of_policy}
+
+
+def _trajectory(points: tuple[UpdatePoint, ...]) -> Trajectory:
     window = max(1, len(points) // 10) | 1
     peak = None
     gold = [p.gold for p in points if p.gold is not None]
     if len(gold) == len(points):
         smoothed = smooth(gold, window)
         peak = points[smoothed.index(max(smoothed))].update
-    return {"ppo": Trajectory(points=points, smoothing_updates=window, gold_peak_update=peak)}
+    return Trajectory(points=points, smoothing_updates=window, gold_peak_update=peak)
 
 
 def _points(path: Path) -> tuple[UpdatePoint, ...]:
@@ -213,8 +219,9 @@ def _alarms(folder: Path) -> tuple[Alarm, ...]:
     if _published(folder / "reward_tests"):
         path = folder / "reward_tests" / "tests.json"
         raised += [_validated(path, Alarm, row) for row in read_json(path).get("alarms", [])]
-    log = folder / "ppo" / "alarms.jsonl"
-    if _published(folder / "ppo") and log.exists():
+    for log in (folder / name / "alarms.jsonl" for name in _RL if _published(folder / name)):
+        if not log.exists():
+            continue
         known = {(a.update, a.signal) for a in raised}
         raised += [a for a in read_records(log, Alarm) if (a.update, a.signal) not in known]
     return tuple(sorted(raised, key=lambda a: (a.update, a.signal)))

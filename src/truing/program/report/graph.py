@@ -15,12 +15,13 @@ _COLUMNS = (
     ("comparisons",),
     ("preferences",),
     ("reward",),
-    ("ppo", "dpo", "reward_tests"),
+    ("ppo", "grpo", "rloo", "dpo", "reward_tests"),
     ("evaluate", "redteam"),
     ("findings", "sign_off"),
     ("gate",),
     ("release",),
 )
+_INITIALS = {"sft", "ppo", "grpo", "rloo", "dpo"}
 _STAGES = {stage for stages in _COLUMNS for stage in stages}
 _ROUND = re.compile(r"round-(\d+)/")
 NODE_WIDTH, NODE_HEIGHT, STEP, LANE, BAND, TOP = 94, 32, 118, 44, 172, 26
@@ -45,9 +46,9 @@ class Box:
     @property
     def label(self) -> str:
         """What stands in the box."""
-        name = {"redteam": "red team", "reward_tests": "reward tests", "sft": "SFT", "ppo": "PPO", "dpo": "DPO"}
+        name = self.stage.upper() if self.stage in _INITIALS else self.stage.replace("_", " ").replace("redteam", "red team")
         count = f" ×{len(self.hashes)}" if len(self.hashes) > 1 else ""
-        return name.get(self.stage, self.stage.replace("_", " ")) + count
+        return name + count
 
 
 Edge = tuple[Box, Box]

@@ -13,7 +13,7 @@ class PolicyNumbers(Record):
     """One policy as evaluated on held-out prompts. A number that was not measured is null, never zero."""
 
     policy: str
-    """"base", "sft", "ppo" or "dpo"."""
+    """"base", "sft", "dpo", "ppo", "grpo" or "rloo"."""
     gold: Estimate | None = None
     """Score by the gold rule, where one is known."""
     proxy: Estimate | None = None

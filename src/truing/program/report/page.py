@@ -16,8 +16,8 @@ from truing.program.report.model import PolicyNumbers, Report, RewardNumbers, Ro
 from truing.program.report.text import visible
 from truing.records import Estimate
 
-POLICY_NAMES = {"base": "base", "sft": "SFT", "ppo": "PPO", "dpo": "DPO"}
-_ORDER = ("base", "sft", "dpo", "ppo")
+POLICY_NAMES = {"base": "base", "sft": "SFT", "ppo": "PPO", "grpo": "GRPO", "rloo": "RLOO", "dpo": "DPO"}
+_ORDER = ("base", "sft", "dpo", "ppo", "grpo", "rloo")
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ def timelines(report: Report) -> list[tuple[Round, Markup]]:
     """Alarms of each round over the updates of the policy they were raised on."""
     drawn = []
     for turn in report.rounds:
-        trajectory = turn.trajectories.get("ppo")
+        trajectory = next(iter(turn.trajectories.values()), None)
         updates = max([trajectory.points[-1].update if trajectory else 0, *(a.update for a in turn.alarms)], default=1)
         peak = trajectory.gold_peak_update if trajectory else None
         if turn.alarms:
