@@ -1,7 +1,8 @@
+import pytest
 import torch
 from torch.testing import assert_close
 
-from truing.losses.advantage import gae, token_rewards
+from truing.losses.advantage import RewardScale, gae, group_relative, leave_one_out, token_rewards
 
 REWARDS_N = torch.tensor([1.0, 2.0, 4.0, 10.0])
 VALUES_N = torch.tensor([0.5, 1.0, 1.5, 7.0])
@@ -38,3 +39,37 @@ def test_nothing_leaks_between_episodes_or_past_the_end() -> None:
 def test_the_score_arrives_at_the_last_token_and_the_penalty_at_each() -> None:
     rewards_N = token_rewards(torch.tensor([1.0, -2.0]), torch.tensor([0.1, 0.2, -0.3, 1.0]), LENGTHS_B, 0.5)
     assert_close(rewards_N, torch.tensor([-0.05, -0.1, 1.15, -2.5]))
+
+
+def test_group_relative_by_hand() -> None:
+    reward_B = torch.tensor([1.0, 2.0, 3.0, 6.0, 0.0, 0.0])  # two prompts of three; means 2 and 2; deviations 1 and sqrt(12)
+    plain = group_relative(reward_B, 3, "none")
+    assert_close(plain.advantages_B, torch.tensor([-1.0, 0.0, 1.0, 4.0, -2.0, -2.0]))
+    by_group = group_relative(reward_B, 3, "group")
+    assert_close(by_group.advantages_B[:3], torch.tensor([-1.0, 0.0, 1.0]) / 1.0001)
+    assert_close(by_group.advantages_B[3:], torch.tensor([4.0, -2.0, -2.0]) / (12**0.5 + 1e-4))
+    # all six: mean 2, squared deviations 1 + 0 + 1 + 16 + 4 + 4 = 26, by 5
+    by_batch = group_relative(reward_B, 3, "batch")
+    assert_close(by_batch.advantages_B, plain.advantages_B / (5.2**0.5 + 1e-4))
+    assert plain.equal_groups == by_group.equal_groups == by_batch.equal_groups == 0
+
+
+def test_leave_one_out_is_the_reward_less_the_mean_of_the_others() -> None:
+    advantages_B, equal_groups = leave_one_out(torch.tensor([1.0, 2.0, 6.0, 5.0, 5.0, 5.0]), 3)
+    assert_close(advantages_B, torch.tensor([1 - 4.0, 2 - 3.5, 6 - 1.5, 0.0, 0.0, 0.0]))
+    assert equal_groups == 0.5
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_a_groups_advantages_sum_to_nothing_and_equal_rewards_teach_nothing(scale: RewardScale) -> None:
+    reward_B = torch.randn(32, generator=torch.Generator().manual_seed(0))
+    reward_B[:8] = 0.1  # 0.1 is not exact: the mean of eight need not be 0.1
+    for advantages_B, equal_groups in (group_relative(reward_B, 8, scale), leave_one_out(reward_B, 8)):
+        assert_close(advantages_B.view(4, 8).sum(1), torch.zeros(4), atol=1e-5, rtol=0)
+        assert torch.equal(advantages_B[:8], torch.zeros(8))
+        assert equal_groups == 0.25
+
+
+def test_leave_one_out_is_the_centred_reward_times_g_over_g_minus_one() -> None:
+    reward_B = torch.randn(12, generator=torch.Generator().manual_seed(1))
+    assert_close(leave_one_out(reward_B, 4).advantages_B, group_relative(reward_B, 4, "none").advantages_B * 4 / 3)

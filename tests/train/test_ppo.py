@@ -6,16 +6,19 @@ import torch
 from torch.testing import assert_close
 
 from truing.errors import TruingError
-from truing.models.forward import last_token_scores
+from truing.losses.advantage import Advantages
+from truing.models.forward import hidden_states, last_token_scores, values_at
 from truing.models.load import load_policy
 from truing.models.ragged import RaggedBatch
 from truing.records import Alarm, Demonstration, Prompt, Rollout
+from truing.rollout.make import make_sampler
 from truing.store.artifacts import Artifact, Store
 from truing.store.files import read_records
 from truing.train import ppo, reward
 from truing.train.config import CheckpointConfig, KLConfig, OptimiserConfig, PPOConfig, RewardConfig
+from truing.train.experience import collect
 from truing.train.reward import RewardInputs
-from truing.train.rl_inputs import RLInputs, load_models
+from truing.train.rl_inputs import RLInputs, load_models, read_data
 
 from .conftest import KillAt, Killed, make_pairs, unhurried
 
@@ -203,3 +206,39 @@ def test_a_prompt_that_leaves_no_room_is_refused(inputs: RLInputs, tmp_path: Pat
         ppo.run(CONFIG.with_changes(max_new_tokens=128), inputs, Store(tmp_path), "ppo")
     with pytest.raises(TruingError, match="row 1 has"):
         ppo.run(CONFIG.with_changes(max_new_tokens=120), inputs, Store(tmp_path / "b"), "ppo")
+
+
+def test_on_a_shared_trunk_both_losses_are_what_each_would_be_alone(inputs: RLInputs) -> None:
+    config = CONFIG.with_changes(value="shared_trunk", value_coefficient=0.3)
+    models = load_models(config, inputs)
+    data = read_data(config, inputs, models)
+    learner = ppo.PPO(config, inputs, models, data)
+    assert isinstance(learner.value, torch.nn.Linear)
+    torch.nn.init.normal_(learner.value.weight, generator=torch.Generator().manual_seed(0))
+    sampler = make_sampler(config.engine, models.policy, models.tokenizer)
+    experience = collect(1, data.batch(1), models, sampler, config, value=learner.value)
+    targets = Advantages(torch.randn(len(experience.values_N)), torch.randn(len(experience.values_N)))
+    minibatch = experience.minibatches[0]
+    weights = [*models.policy.parameters(), *learner.value.parameters()]
+
+    def gradients(losses: list[torch.Tensor]) -> list[torch.Tensor]:
+        found = torch.autograd.grad(sum(losses), weights, allow_unused=True)
+        return [torch.zeros_like(w) if g is None else g for w, g in zip(weights, found, strict=True)]
+
+    joint = gradients([output.loss for output in learner._joint_losses(learner.value, experience, targets, minibatch)])
+    policy = gradients([output.loss for output in learner._policy_losses(experience, targets, minibatch)])
+    values = []
+    for piece in minibatch.pieces:
+        values_n = values_at(learner.value, hidden_states(models.policy, piece.batch), piece.where)
+        assert_close(values_n.detach(), experience.values_N[piece.tokens_n])
+        error_n = (values_n - targets.returns_N[piece.tokens_n]) ** 2  # at the rollout's own values nothing is clipped
+        values.append(0.3 * 0.5 * error_n.sum() / minibatch.tokens)
+    for both, one, other in zip(joint, policy, gradients(values), strict=True):
+        assert_close(both, one + other, atol=1e-5, rtol=1e-4)
+
+
+def test_a_head_on_the_trunk_starts_at_the_mean_reward_and_learns(inputs: RLInputs, tmp_path: Path) -> None:
+    log = rows(ppo.run(CONFIG.with_changes(value="shared_trunk", updates=6), inputs, Store(tmp_path), "ppo"))
+    assert log[0]["explained_variance"] < 0.5
+    assert log[0]["value_loss"] > 0
+    assert log[-1]["value_loss"] < log[0]["value_loss"]

@@ -12,10 +12,10 @@ from truing.errors import TruingError
 from truing.models.config import LoRASettings
 from truing.models.load import load_policy
 from truing.models.lora import has_adapters
-from truing.records import Alarm, Prompt, Rollout
+from truing.records import Alarm, Prompt, Rollout, SampledCompletion
 from truing.store.artifacts import Artifact, Store
 from truing.store.files import read_records
-from truing.train import grpo, ppo, reward, rloo
+from truing.train import grpo, ppo, reward, rl, rloo
 from truing.train.config import CheckpointConfig, GRPOConfig, OptimiserConfig, PPOConfig, RewardConfig, RLConfig, RLOOConfig
 from truing.train.reward import RewardInputs
 from truing.train.rl_inputs import RewardFunction, RLInputs, load_models
@@ -181,3 +181,60 @@ def test_a_rule_is_learned(inputs: RLInputs, tmp_path: Path) -> None:
     for which in ("grpo", "rloo"):
         log = rows(run(which, short, tmp_path, which, changes={**changes, "kl": {"beta": 0.0}}))
         assert log[-1]["proxy"] > log[0]["proxy"] + 4 * max(log[0]["proxy_se"], log[-1]["proxy_se"])
+
+
+class Inexact:
+    """A sampler whose log-probabilities are off by `nats` at every second token."""
+
+    def __init__(self, sampler: Any, nats: float) -> None:
+        self._sampler, self._nats = sampler, nats
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
+
+    def sample(self, prompts: Any, **options: Any) -> list[list[SampledCompletion]]:
+        def shifted(one: SampledCompletion) -> SampledCompletion:
+            logprobs = tuple(p + self._nats * (i % 2) for i, p in enumerate(one.logprobs))
+            return one.model_copy(update={"logprobs": logprobs})
+
+        return [[shifted(one) for one in several] for several in self._sampler.sample(prompts, **options)]
+
+
+@pytest.fixture
+def inexact(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    make = rl.make_sampler
+    return lambda nats: monkeypatch.setattr(rl, "make_sampler", lambda *a, **k: Inexact(make(*a, **k), nats))
+
+
+@pytest.mark.parametrize("which", ["ppo", "grpo", "rloo"])
+def test_a_sampler_that_is_not_exact_is_not_believed(
+    which: str, inputs: RLInputs, tmp_path: Path, inexact: Callable[[float], None]
+) -> None:
+    exact = rows(run(which, inputs, tmp_path / "exact", changes={"behaviour_logprobs": "trainer"}))
+    inexact(0.01)
+    noisy = rows(run(which, inputs, tmp_path / "auto"))
+    for a, b in zip(noisy, exact, strict=True):
+        assert a["mismatch_max_nats"] == pytest.approx(0.01, abs=1e-4)
+        assert a["mismatch_ess"] < 1
+        assert (a["first_ratio"], a["loss"]) == pytest.approx((b["first_ratio"], b["loss"]), abs=1e-6)
+    believed = rows(run(which, inputs, tmp_path / "sampler", changes={"behaviour_logprobs": "sampler"}))[0]
+    assert believed["first_ratio"] != pytest.approx(1, abs=1e-3)
+    assert believed["mismatch_max_nats"] == pytest.approx(0.01, abs=1e-4)  # its first step tells
+
+
+@pytest.mark.parametrize("behaviour", ["auto", "sampler"])
+def test_a_sampler_of_other_weights_is_refused(
+    behaviour: str, inputs: RLInputs, tmp_path: Path, inexact: Callable[[float], None]
+) -> None:
+    inexact(0.5)
+    with pytest.raises(TruingError, match=r"differ from the trainer's by 0\.2"):
+        run("grpo", inputs, tmp_path, changes={"behaviour_logprobs": behaviour})
+
+
+@pytest.mark.parametrize("which", ["ppo", "grpo", "rloo"])
+def test_or_corrected_for(which: str, inputs: RLInputs, tmp_path: Path, inexact: Callable[[float], None]) -> None:
+    plain = rows(run(which, inputs, tmp_path / "plain"))
+    inexact(-0.5)
+    corrected = rows(run(which, inputs, tmp_path / "corrected", changes={"importance_cap": 2.0}))
+    assert corrected[0]["first_ratio"] == pytest.approx(1, abs=1e-6)
+    assert corrected[0]["grad_norm"] != pytest.approx(plain[0]["grad_norm"], rel=1e-3)
