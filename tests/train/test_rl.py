@@ -238,3 +238,15 @@ def test_or_corrected_for(which: str, inputs: RLInputs, tmp_path: Path, inexact:
     corrected = rows(run(which, inputs, tmp_path / "corrected", changes={"importance_cap": 2.0}))
     assert corrected[0]["first_ratio"] == pytest.approx(1, abs=1e-6)
     assert corrected[0]["grad_norm"] != pytest.approx(plain[0]["grad_norm"], rel=1e-3)
+
+
+def test_the_guides_example_of_a_rule_runs(tiny_model_dir: Path, tmp_path: Path) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guide" / "policy.md"
+    code = guide.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    for named, here in (("runs/mine/sft", tiny_model_dir), ("runs/sums", tmp_path), ("updates=100", "updates=1")):
+        assert named in code
+        code = code.replace(named, str(here))
+    made: dict[str, Any] = {}
+    exec(code, made)
+    assert made["is_right"]([Prompt.from_text("2 + 3 =")] * 3, ["5.", "it is 23", "no"]) == [1.0, 0.0, 0.0]
+    assert made["artifact"].manifest.stage == "grpo"
