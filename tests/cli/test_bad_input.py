@@ -95,7 +95,8 @@ def test_a_prompt_longer_than_the_context(tiny_model_dir: Path) -> None:
 def test_a_stage_without_its_input_names_the_flag(tiny_model_dir: Path, tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "out")]
     assert "--comparisons" in refused("dpo", "--model", str(tiny_model_dir), *out)
-    assert "--reward" in refused("ppo", "--model", str(tiny_model_dir), *out)
+    for verb in ("ppo", "grpo", "rloo"):
+        assert "--reward" in refused(verb, "--model", str(tiny_model_dir), *out)
     assert "--model" in refused("sft", *out)
 
 

@@ -73,3 +73,16 @@ def test_a_chat_template_may_be_text_or_a_file(tmp_path: Path) -> None:
     assert recipe.model.chat_template == "{{ messages }}"
     recipe = Recipe.load(write(tmp_path, '[model]\nchat_template = "chat.jinja"\n'))
     assert recipe.model.chat_template == str(tmp_path / "chat.jinja")
+
+
+def test_grpo_and_rloo_are_run_where_they_are_named() -> None:
+    plain = Recipe.load("quickstart")
+    assert not plain.does("grpo")
+    assert not plain.does("rloo")
+    named = Recipe.load("quickstart", ['run.stages=["sft", "grpo", "rloo"]', 'run.candidate="rloo"', "rounds.2.grpo.kl.beta=0.5"])
+    assert named.does("grpo")
+    assert named.run.candidate == "rloo"
+    assert named.for_round(2).grpo.kl.beta == 0.5
+    assert named.for_round(1).grpo.kl.beta == 0.04
+    with pytest.raises(TruingError, match="samples_per_prompt"):
+        Recipe.load("quickstart", ["grpo.samples_per_prompt=1"])

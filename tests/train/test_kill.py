@@ -26,7 +26,26 @@ config = {config_class}(
 )
 {stage}.run(config, {inputs_class}(model, preferences), Store(root), "out", resume=True)
 """
+RL_SCRIPT = """
+import sys
+from pathlib import Path
+from truing.records import Prompt
+from truing.store.artifacts import Store
+from truing.train import grpo
+from truing.train.config import CheckpointConfig, GRPOConfig, OptimiserConfig
+from truing.train.rl_inputs import RewardFunction, RLInputs
+
+model, _, root = map(Path, sys.argv[1:])
+shortness = RewardFunction("shortness", lambda prompts, texts: [-len(text) for text in texts])
+config = GRPOConfig(
+    updates=40, prompts_per_update=4, max_new_tokens=8, missing_end_penalty=None, minibatches=2,
+    optimiser=OptimiserConfig(lr=1e-3), checkpoint=CheckpointConfig(every_steps=3)
+)
+prompts = [Prompt.from_text(f"what colour is the fox? {index}") for index in range(9)]
+grpo.run(config, RLInputs(model, shortness, prompts), Store(root), "out", resume=True)
+"""
 STAGES = {
+    "grpo": RL_SCRIPT,
     "dpo": SCRIPT.format(stage="dpo", config_class="DPOConfig", inputs_class="DPOInputs"),
     "reward": SCRIPT.format(stage="reward", config_class="RewardConfig", inputs_class="RewardInputs"),
 }
