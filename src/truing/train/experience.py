@@ -151,7 +151,7 @@ def training_scores(
 ) -> Tensor:
     """The policy's log-probabilities [n] of a piece's tokens, to be trained on. The first step tells the trainer's view."""
     wanted = experience.trainer.is_wanted
-    hidden_TD = hidden_states(policy, piece.batch) if hidden_TD is None else hidden_TD
+    hidden_TD = hidden_states(policy, piece.batch, piece.where.reading) if hidden_TD is None else hidden_TD
     scores = logprobs_at(policy, hidden_TD, piece.where, temperature=config.temperature, entropy=wanted)
     if wanted:
         experience.trainer.tell(piece.tokens_n, scores)
@@ -173,7 +173,7 @@ def _policy_scores(
         return None
     values_N = torch.empty_like(trainer.logprobs_N)
     for piece in pieces:
-        hidden_TD = hidden_states(policy, piece.batch)
+        hidden_TD = hidden_states(policy, piece.batch, piece.where.reading)
         if value_head is not None:
             values_N[piece.tokens_n] = values_at(value_head, hidden_TD, piece.where)
         if not skip:

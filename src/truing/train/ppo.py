@@ -108,7 +108,7 @@ class PPO:
         self, head: nn.Linear, experience: Experience, targets: Advantages, minibatch: Minibatch
     ) -> Iterator[LossOutput]:
         for piece in minibatch.pieces:
-            hidden_TD = hidden_states(self.policy, piece.batch)
+            hidden_TD = hidden_states(self.policy, piece.batch, piece.where.reading)
             logprobs_n = training_scores(self.policy, piece, experience, self.config, hidden_TD)
             policy = self._policy_loss(logprobs_n, piece, experience, targets, minibatch)
             value = self._value_loss(values_at(head, hidden_TD, piece.where), piece, experience, targets, minibatch)
