@@ -172,11 +172,11 @@ def test_a_rule_is_learned(inputs: RLInputs, tmp_path: Path) -> None:
     prompts = [Prompt.from_text(f"what colour is the fox? {index}") for index in range(8)]
     short = RLInputs(inputs.policy, RewardFunction("short", lambda _, texts: [-float(len(t)) for t in texts]), prompts)
     changes = {
-        "updates": 15,
+        "updates": 25,
         "prompts_per_update": 8,
         "samples_per_prompt": 8,
         "minibatches": 1,
-        "optimiser": OptimiserConfig(lr=5e-3, schedule="constant"),
+        "optimiser": OptimiserConfig(lr=1e-2, schedule="constant"),
     }
     for which in ("grpo", "rloo"):
         log = rows(run(which, short, tmp_path, which, changes={**changes, "kl": {"beta": 0.0}}))
