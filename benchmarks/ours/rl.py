@@ -1,4 +1,6 @@
-"""What truing's sides of W4 and W5 share: updates as `train/rl.py` does them, without its journal, its log and its checkpoints."""
+"""What truing's sides of W4 and W5 share: updates as `train/rl.py` does them, without its journal, its log and its
+checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from truing.train.behaviour import skips_scoring
+from truing.train.rl import Learner, improve
+from truing.train.rl_inputs import Models, PromptBatch, RewardFunction, RLData, RLInputs
 
 from benchmarks.ours import common
 from benchmarks.peers.serve import Stopwatch
@@ -18,12 +23,9 @@ from truing.models.load import load_tokenizer
 from truing.models.reward import RewardEnsemble
 from truing.records import Ending, Prompt, SampledCompletion
 from truing.rollout.make import make_sampler
-from truing.train.behaviour import skips_scoring
 from truing.train.config import RLConfig
 from truing.train.experience import Experience, collect, score
 from truing.train.reference import LiveReference
-from truing.train.rl import Learner, improve
-from truing.train.rl_inputs import Models, PromptBatch, RewardFunction, RLData, RLInputs
 
 MakeLearner = Callable[[Any, RLInputs, Models, RLData], Learner]
 

@@ -1,7 +1,8 @@
 """W6's peers in transformers: `generate` on whole batches, and `generate_batch`, its continuous batching.
 
-Settings of the job's `engine`: for "generate" {"batch": completions at once, "cache": "dynamic" or "static"}, for "continuous" {}.
-Prompts are of one length, so `generate` pads nothing; it returns no log-probabilities, which saves it work that the other engines do.
+Settings of the job's `engine`: for "generate" {"batch": completions at once, "cache": "dynamic" or "static"}, for "continuous"
+{}. Prompts are of one length, so `generate` pads nothing; it returns no log-probabilities, which saves it work that the other
+engines do.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ logging.set_verbosity_error()
 class Peer:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
-        self._model = AutoModelForCausalLM.from_pretrained(job["models"][job["weights"]], dtype=job["dtype"], attn_implementation="sdpa").eval()
+        self._model = AutoModelForCausalLM.from_pretrained(
+            job["models"][job["weights"]], dtype=job["dtype"], attn_implementation="sdpa"
+        )
+        self._model.eval().to(job["device"])
 
     def parity(self, out: str) -> dict[str, Any]:
         """Log-probabilities of greedy tokens."""
@@ -33,9 +37,10 @@ class Peer:
         config = GenerationConfig(max_new_tokens=self._job["parity_tokens"], do_sample=False, pad_token_id=self._job["pad"])
         tokens = self._continuous(prompts, config, 0) if self._job["engine"] == "continuous" else self._generate(prompts, config)
         whole = torch.tensor([[*prompt, *completion] for prompt, completion in zip(prompts, tokens, strict=True)])
+        whole = whole.to(self._model.device)
         with torch.no_grad():
             logprobs = self._model(input_ids=whole[:, :-1]).logits.float().log_softmax(-1)
-        chosen = logprobs.gather(2, whole[:, 1:, None])[:, -self._job["parity_tokens"] :, 0].contiguous()
+        chosen = logprobs.gather(2, whole[:, 1:, None])[:, -self._job["parity_tokens"] :, 0].cpu().contiguous()
         save_file({"logprobs": chosen}, out)
         return {"loss": -float(chosen.mean())}
 
@@ -65,7 +70,7 @@ class Peer:
         return {**watch.figures(), "tokens": sum(token != job["pad"] for row in completions for token in row)}
 
     def _generate(self, prompts: list[list[int]], config: GenerationConfig) -> list[list[int]]:
-        batch = torch.tensor(prompts)
+        batch = torch.tensor(prompts, device=self._model.device)
         output = self._model.generate(input_ids=batch, attention_mask=torch.ones_like(batch), generation_config=config)
         return output[:, batch.shape[1] :].tolist()  # type: ignore[no-any-return]
 

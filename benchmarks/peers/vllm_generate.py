@@ -1,7 +1,8 @@
-"""W6's peer: vLLM on the CPU, in one process. Settings: {"compile": false}; a run's seed gives every completion a seed of its own.
+"""W6's peer: vLLM on the CPU, in one process. Settings: {"compile": false}; a run's seed gives every completion a seed of its
+own.
 
-Completions of one prompt are requests of their own, as in RL, and carry their log-probabilities. The prefix cache is reset between
-runs, so that no run profits from the one before; within a run a group shares its prompt through it.
+Completions of one prompt are requests of their own, as in RL, and carry their log-probabilities. The prefix cache is reset
+between runs, so that no run profits from the one before; within a run a group shares its prompt through it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any
 
 os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", HF_HUB_OFFLINE="1", VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1")
 
-import torch  # noqa: E402
-import vllm  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-from serve import Stopwatch, serve  # noqa: E402
+import torch
+import vllm
+from safetensors.torch import save_file
+from serve import Stopwatch, serve
 
 
 class Peer:
