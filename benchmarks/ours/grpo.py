@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from truing.train.grpo import GRPO
-from truing.train.rl_inputs import RewardFunction
-from truing.train.rloo import RLOO
-
 from benchmarks.ours import rl
 from benchmarks.peers.serve import serve
 from truing.train.config import GRPOConfig, KLConfig, RLOOConfig
+from truing.train.grpo import GRPO
+from truing.train.rl_inputs import RewardFunction
+from truing.train.rloo import RLOO
 
 
 def even_words(_: Any, texts: Any) -> list[float]:

@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from truing.train.behaviour import skips_scoring
-from truing.train.rl import Learner, improve
-from truing.train.rl_inputs import Models, PromptBatch, RewardFunction, RLData, RLInputs
 
 from benchmarks.ours import common
 from benchmarks.peers.serve import Stopwatch
@@ -23,9 +20,12 @@ from truing.models.load import load_tokenizer
 from truing.models.reward import RewardEnsemble
 from truing.records import Ending, Prompt, SampledCompletion
 from truing.rollout.make import make_sampler
+from truing.train.behaviour import skips_scoring
 from truing.train.config import RLConfig
 from truing.train.experience import Experience, collect, score
 from truing.train.reference import LiveReference
+from truing.train.rl import Learner, improve
+from truing.train.rl_inputs import Models, PromptBatch, RewardFunction, RLData, RLInputs
 
 MakeLearner = Callable[[Any, RLInputs, Models, RLData], Learner]
 
