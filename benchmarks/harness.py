@@ -147,7 +147,7 @@ class _Bench:
                 "dtype": dtype,
                 "threads": threads,
                 "figure": self._case.figure[dtype],
-                **_compared(pairs),
+                **_compared(pairs, per_token=self._work.per_token),
                 **memory,
                 "parity": parity,
                 "peer_settings": best,
