@@ -2,8 +2,8 @@
 
     python -m benchmarks.dpo [--quick] [--case live cached]
 
-12 pairs in 2 optimiser steps of 6, of the same shape as W2's. With a cached reference, the pass that computes it counts as part of
-the work on both sides. The peer's pairs are sorted by length within a step and cut into two to six micro-batches.
+12 pairs in 2 optimiser steps of 6, of the same shape as W2's. With a cached reference, the pass that computes it counts as part
+of the work on both sides. The peer's pairs are sorted by length within a step and cut into two to six micro-batches.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ WORK = harness.Work(
     ours="benchmarks.ours.dpo",
     make_job=make_job,
     cases=[
-        harness.Case(reference, "trl", "trl_dpo.py", TUNING, FIGURE, job={"reference": reference}) for reference in ("live", "cached")
+        harness.Case(reference, "trl", "trl_dpo.py", TUNING, FIGURE, job={"reference": reference})
+        for reference in ("live", "cached")
     ],
 )
 

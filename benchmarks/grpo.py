@@ -2,10 +2,11 @@
 
     python -m benchmarks.grpo [--quick] [--case grpo rloo]
 
-One update: 8 prompts of 64 tokens, 8 completions each of at most 64 tokens, one optimiser step. Completions end at any token with the
-chance 1/24, so most are short and a few run to the limit. Sampling is part of the work; since both sides draw what they draw, times
-are compared a completion token. The KL tether (beta 0.04; 0.05 for RLOO) needs a reference. The reward is a rule. The peer cuts the
-update into 4 to 16 micro-batches.
+One update: 8 prompts of 64 tokens, 8 completions each of at most 64 tokens, one optimiser step. Completions end at any token
+with the chance of about 1/24, so most are short and a few run to the limit. Sampling is part of the work. Both sides draw from
+one distribution, but not the same tokens; each pair has a seed of its own, and how many tokens were drawn is in the results.
+The KL tether (beta 0.04; 0.05 for RLOO) needs a reference. The reward is a rule. The peer cuts the update into 4 to 16
+micro-batches.
 """
 
 from __future__ import annotations

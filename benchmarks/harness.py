@@ -5,8 +5,8 @@ truing's by the code of its stages, the peer by its own trainer under its own in
 
 1. both sides compute the loss and gradients of the first optimiser step in float32, and unless they agree nothing is timed;
 2. the peer runs each of its settings once, and keeps the fastest (which warms it up; truing runs once for that);
-3. the sides take turns, ours and theirs, `repeats` times; where sampling is part of the work, each pair draws with a seed of its own,
-   so that the interval holds what chance does to lengths;
+3. the sides take turns, ours and theirs, `repeats` times; where sampling is part of the work, each pair draws with a seed of
+   its own, so that the interval holds what chance does to lengths;
 4. fresh processes do the job once, for their peak memory.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.environments import interpreter
 from benchmarks.parity import compare_files
-from benchmarks.ratio import paired_ratio
+from benchmarks.ratio import Ratio, paired_ratio
 from benchmarks.settings import Settings, parse
 from benchmarks.worker import Worker
 
@@ -65,6 +65,8 @@ class Work:
     make_job: MakeJob
     """Writes the model into the folder; the job for this vocabulary."""
     cases: Sequence[Case]
+    per_token: bool = False
+    """Compare seconds a token drawn, where both sides draw and nothing else is done."""
 
 
 def main(work: Work, description: str, arguments: Sequence[str] | None = None) -> None:
@@ -96,7 +98,13 @@ class _Bench:
 
     def __init__(self, work: Work, case: Case, settings: Settings, folder: Path, job: dict[str, Any]) -> None:
         self._work, self._case, self._settings, self._folder = work, case, settings, folder
-        self._job = {"device": settings.device, "optimiser": OPTIMISER, "threads": max(settings.threads), **job}
+        self._job = {
+            "device": settings.device,
+            "optimiser": OPTIMISER,
+            "threads": max(settings.threads),
+            "scratch": str(folder),
+            **job,
+        }
 
     def rows(self) -> Iterator[dict[str, Any]]:
         parity = self._parity() if self._case.parity_job else None
@@ -114,7 +122,9 @@ class _Bench:
 
     def _parity(self) -> dict[str, Any]:
         """Of what stands in for this case."""
-        stand_in = _Bench(self._work, replace(self._case, parity_job={}), self._settings, self._folder, {**self._job, **self._case.parity_job})
+        stand_in = _Bench(
+            self._work, replace(self._case, parity_job={}), self._settings, self._folder, {**self._job, **self._case.parity_job}
+        )
         with stand_in._sides("float32") as (ours, peer):
             return self._compare(ours, peer)
 
@@ -137,7 +147,7 @@ class _Bench:
                 "dtype": dtype,
                 "threads": threads,
                 "figure": self._case.figure[dtype],
-                **_compared(pairs),
+                **_compared(pairs, per_token=self._work.per_token),
                 **memory,
                 "parity": parity,
                 "peer_settings": best,
@@ -181,17 +191,19 @@ MISSING = ("ratio", "low", "high", "floor_fraction", "memory_ratio")
 """What a row cannot say where the sides disagree."""
 
 
-def _compared(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
-    ours, peer = ([run["seconds"] for run in side] for side in zip(*pairs, strict=True))
-    ratio = paired_ratio(ours, peer)
-    cpu = paired_ratio(*([run["cpu_seconds"] for run in side] for side in zip(*pairs, strict=True)))
+def _compared(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]], *, per_token: bool) -> dict[str, Any]:
+    def ratio_of(clock: str) -> Ratio:
+        ours, peer = ([run[clock] / (run["tokens"] if per_token else 1) for run in side] for side in zip(*pairs, strict=True))
+        return paired_ratio(ours, peer)
+
+    ratio, cpu = ratio_of("seconds"), ratio_of("cpu_seconds")
     return {
         "ratio": ratio.value,
         "low": ratio.low,
         "high": ratio.high,
         "coverage": ratio.coverage,
         "cpu_ratio": cpu.value,
-        "floor_fraction": sum(run["floor_seconds"] for run, _ in pairs) / sum(ours),
+        "floor_fraction": sum(run["floor_seconds"] for run, _ in pairs) / sum(run["seconds"] for run, _ in pairs),
         "ours": [run for run, _ in pairs],
         "peer": [run for _, run in pairs],
     }

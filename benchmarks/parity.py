@@ -13,7 +13,7 @@ from torch import Tensor
 LOSS_TOLERANCE = 1e-5
 """Largest absolute difference between the losses, in float32."""
 GRADIENT_TOLERANCE = 1e-4
-"""Largest difference between the gradients: of all together, relative to their norm; of each tensor, relative to its largest entry."""
+"""Largest difference between the gradients: of all together, over their norm; within each tensor, over its largest entry."""
 
 
 class Parity(NamedTuple):

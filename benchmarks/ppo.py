@@ -2,10 +2,10 @@
 
     python -m benchmarks.ppo [--quick] [--case separate shared_trunk]
 
-One update: 32 prompts of 64 tokens, one completion each of at most 64 tokens (lengths as in W4), 4 epochs of one optimiser step.
-Sampling, scoring by a reward model, a reference and a critic, and the epochs are the work. The peer has a separate critic only:
-`shared_trunk` is another model with less arithmetic, and its figure says what that choice saves, not how fast the same thing is. Parity
-of both is that of the separate critic. The peer cuts the update into 4 to 16 micro-batches.
+One update: 32 prompts of 64 tokens, one completion each of at most 64 tokens (lengths as in W4), 4 epochs of one optimiser
+step. Sampling, scoring by a reward model, a reference and a critic, and the epochs are the work. The peer has a separate critic
+only: `shared_trunk` is another model with less arithmetic, and its figure says what that choice saves, not how fast the same
+thing is. Parity of both is that of the separate critic. The peer cuts the update into 4 to 16 micro-batches.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     python -m benchmarks.reward [--quick]
 
-24 pairs in 2 optimiser steps of 12; prompts around 256 tokens, replies around 32 (`texts.pairs`). Bradley-Terry loss with the centring
-term of both (coefficient 0.01). The peer's pairs are sorted by length within a step and cut into two to twelve micro-batches.
+24 pairs in 2 optimiser steps of 12; prompts around 256 tokens, replies around 32 (`texts.pairs`). Bradley-Terry loss with the
+centring term of both (coefficient 0.01). The peer's pairs are sorted by length within a step and cut into two to twelve
+micro-batches.
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ class Settings:
 def parse(work: str, cases: Sequence[str], description: str, arguments: Sequence[str] | None = None) -> Settings:
     """The whole grid with five pairs, written to `results/`; `--quick` is one corner of it with two, written nowhere."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="float32, one thread, small vocabulary, two pairs; writes no results")
+    parser.add_argument(
+        "--quick", action="store_true", help="float32, one thread, small vocabulary, two pairs; writes no results"
+    )
     parser.add_argument("--dtype", choices=DTYPES, nargs="+", dest="dtypes")
     parser.add_argument("--threads", type=int, nargs="+")
     parser.add_argument("--vocab", type=int, nargs="+", dest="vocabularies")

@@ -2,9 +2,9 @@
 
     python -m benchmarks.sft [--quick]
 
-48 conversations in 3 optimiser steps of 16. Lengths are lognormal (median 120 tokens, sigma 0.8) between 16 and 512; the loss is over
-the assistant's part, the last 20 to 60% of each, most of the tokens being prompt. The peer runs grouped by length and packed, with
-four to sixteen micro-batches a step, and its fastest counts.
+48 conversations in 3 optimiser steps of 16. Lengths are lognormal (median 120 tokens, sigma 0.8) between 16 and 512; the loss
+is over the assistant's part, the last 20 to 60% of each, most of the tokens being prompt. The peer runs grouped by length and
+packed, with four to sixteen micro-batches a step, and its fastest counts.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from benchmarks.machine import ROOT
 
 
 class Worker:
-    """Started and ready when the constructor returns. `baseline_bytes` is its peak memory with the model loaded and nothing run."""
+    """Started and ready when the constructor returns. `baseline_bytes`: its peak memory with the model loaded and nothing run."""
 
     def __init__(self, command: Sequence[str], job: dict[str, Any], job_file: Path, *, inherit_path: bool) -> None:
         job_file.write_text(json.dumps(job))

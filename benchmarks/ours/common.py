@@ -1,4 +1,6 @@
-"""What truing's sides share: settings as a user would give them, a fresh model for every run, steps timed as the log times them."""
+"""What truing's sides share: settings as a user would give them, a fresh model for every run, steps timed as the log times
+them.
+"""
 
 from __future__ import annotations
 
@@ -75,4 +77,3 @@ def train(job: dict[str, Any], model: PreTrainedModel, losses: Losses) -> dict[s
             metrics = stepper.step(losses(model, rows))
             floor_s += metrics["floor_fraction"] * metrics["step_s"]
     return {**watch.figures(), "floor_seconds": floor_s}
-

@@ -32,16 +32,14 @@ class Ours:
         watch = Stopwatch()
         with FloorCounter() as floor, watch.timing():
             reference = self._reference(model)
-        training = common.train(
-            self._job, model, lambda model, rows: losses(model, self._pairs, rows, reference, self._config)
-        )
+        training = common.train(self._job, model, lambda model, rows: losses(model, self._pairs, rows, reference, self._config))
         reference_pass = {**watch.figures(), "floor_seconds": floor.seconds()}
         total = {name: value + training[name] for name, value in reference_pass.items()}
         return total | {"reference_seconds": watch.seconds}
 
     def _reference(self, model: PreTrainedModel) -> Reference:
         """Cached, it is computed anew each time: the cache's folder is."""
-        return take_reference(model, self._pairs, self._config, Path(tempfile.mkdtemp(prefix="truing-bench-")))
+        return take_reference(model, self._pairs, self._config, Path(tempfile.mkdtemp(dir=self._job["scratch"])))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What truing's sides of W4 and W5 share: updates as `train/rl.py` does them, without its journal, its log and its checkpoints."""
+"""What truing's sides of W4 and W5 share: updates as `train/rl.py` does them, without its journal, its log and its
+checkpoints.
+"""
 
 from __future__ import annotations
 

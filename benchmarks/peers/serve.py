@@ -39,9 +39,11 @@ class Stopwatch:
         self.seconds = self.cpu_seconds = 0.0
 
     def start(self) -> None:
+        _finish()
         self._began = time.perf_counter(), time.process_time()
 
     def stop(self) -> None:
+        _finish()
         self.seconds += time.perf_counter() - self._began[0]
         self.cpu_seconds += time.process_time() - self._began[1]
 
@@ -53,6 +55,14 @@ class Stopwatch:
 
     def figures(self) -> dict[str, float]:
         return {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
+
+
+def _finish() -> None:
+    """Wait for a GPU, where there is one."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def serve(make: Any) -> None:

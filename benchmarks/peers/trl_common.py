@@ -12,7 +12,9 @@ import tempfile
 import warnings
 from typing import Any
 
-os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TQDM_DISABLE="1", HF_HUB_DISABLE_TELEMETRY="1")
+os.environ.update(
+    HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TQDM_DISABLE="1", HF_HUB_DISABLE_TELEMETRY="1"
+)
 warnings.filterwarnings("ignore")
 
 import torch  # noqa: E402
@@ -29,7 +31,7 @@ def trainer_arguments(job: dict[str, Any], micro_batches: int, rows_a_step: int,
     """Arguments of any TRL trainer: nothing logged, saved or evaluated; float32 weights, bfloat16 by autocast."""
     optimiser = job["optimiser"]
     return {
-        "output_dir": tempfile.mkdtemp(prefix="truing-bench-"),
+        "output_dir": tempfile.mkdtemp(dir=job["scratch"]),
         "per_device_train_batch_size": max(1, rows_a_step // micro_batches),
         "gradient_accumulation_steps": micro_batches,
         "num_train_epochs": 1,

@@ -9,12 +9,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from serve import Stopwatch, serve
-from trl_common import GivenBatches, first_step, sorted_micro_batches, timed, tokenizer_of, trainer_arguments
-
 from datasets import Dataset
+from serve import Stopwatch, serve
 from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
+from trl_common import GivenBatches, first_step, sorted_micro_batches, timed, tokenizer_of, trainer_arguments
 
 
 class Trainer(GivenBatches, DPOTrainer):

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from serve import serve
-from trl_common import Clock, first_step, tokenizer_of, trainer_arguments
-
 from datasets import Dataset
+from serve import serve
 from transformers import AutoModelForCausalLM
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+from trl_common import Clock, first_step, tokenizer_of, trainer_arguments
 
 
 class Given:

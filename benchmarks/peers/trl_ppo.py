@@ -1,8 +1,8 @@
 """W5's peer: the PPOTrainer of TRL 1.12.0, the last release that has one. Settings: {"micro_batches": N, "rollout_batch": N}.
 
-For parity, given completions stand in for sampled ones, with the logits that the policy gives them. They are all as long as may be:
-after a shorter one TRL counts one position more, where it puts the reward. And advantages are whitened by the biased variance, as in
-the original implementation and in truing; TRL's own is the unbiased one, a factor of 1.0002 on every advantage.
+For parity, given completions stand in for sampled ones, with the logits that the policy gives them. They are all as long as may
+be: after a shorter one TRL counts one position more, where it puts the reward. And advantages are whitened by the biased
+variance, as in the original implementation and in truing; TRL's own is the unbiased one, a factor of 1.0002 on every advantage.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from serve import serve
-from trl_common import Clock, FirstStepDone, save_gradients, tokenizer_of, trainer_arguments
-
 from datasets import Dataset
+from serve import serve
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
+from trl_common import Clock, FirstStepDone, save_gradients, tokenizer_of, trainer_arguments
 
 sample, variance = ppo_trainer.batch_generation, ppo_trainer.masked_var
 

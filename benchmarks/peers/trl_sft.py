@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from serve import serve
-from trl_common import GivenBatches, first_step, sorted_micro_batches, timed, tokenizer_of, trainer_arguments
-
 from datasets import Dataset
+from serve import serve
 from transformers import AutoModelForCausalLM
 from trl import SFTConfig, SFTTrainer
+from trl_common import GivenBatches, first_step, sorted_micro_batches, timed, tokenizer_of, trainer_arguments
 
 
 class Trainer(GivenBatches, SFTTrainer):

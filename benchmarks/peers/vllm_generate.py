@@ -1,86 +1,70 @@
-"""Time vLLM on a file of requests; run by an interpreter that has vLLM (docs/vllm.md), and by nothing else of this repository.
+"""W6's peer: vLLM on the CPU, in one process. Settings: {"compile": false}; a run's seed gives every completion a seed of its
+own.
 
-    python benchmarks/peers/vllm_generate.py work.json
-
-The file: {"model": folder, "prompts": [[token, ...], ...], "n": samples a prompt, "max_new_tokens": [one a completion, prompt
-after prompt], "temperature": 0 for greedy, "seed": 0, "ignore_eos": true, "dtype": "float32" or "bfloat16", "threads": 1,
-"warmups": 1, "repeats": 5, "logprobs": true, "compile": false, "cache_gib": 1}.
-
-Prints one line of JSON, last: {"times_s": [...], "tokens": completion tokens of a run, "prompt_tokens", "versions"}.
-
-Completions of one prompt are requests of their own with a seed each, as in RL; vLLM's prefix cache is reset between runs, so that
-no run profits from the one before.
+Completions of one prompt are requests of their own, as in RL, and carry their log-probabilities. The prefix cache is reset
+between runs, so that no run profits from the one before; within a run a group shares its prompt through it.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-import time
-from pathlib import Path
 from typing import Any
 
+os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", HF_HUB_OFFLINE="1", VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1")
 
-def main(path: str) -> None:
-    work = json.loads(Path(path).read_text())
-    _prepare(work["threads"])
-    import torch
-    import vllm
-
-    engine = vllm.LLM(
-        work["model"],
-        dtype=work["dtype"],
-        skip_tokenizer_init=True,
-        enforce_eager=not work.get("compile", False),
-        kv_cache_memory_bytes=int(work.get("cache_gib", 1) * 2**30),
-        max_num_seqs=max(len(work["max_new_tokens"]), 1),
-        logprobs_mode="processed_logprobs",
-        disable_log_stats=True,
-    )
-    prompts, params = _requests(work, vllm.SamplingParams)
-    times_s, tokens = [], 0
-    for run in range(work.get("warmups", 1) + work.get("repeats", 5)):
-        engine.reset_prefix_cache()
-        started = time.perf_counter()
-        outputs = engine.generate(prompts, params, use_tqdm=False)
-        took_s = time.perf_counter() - started
-        tokens = sum(len(output.outputs[0].token_ids) for output in outputs)
-        if run >= work.get("warmups", 1):
-            times_s.append(took_s)
-    report = {
-        "times_s": times_s,
-        "tokens": tokens,
-        "prompt_tokens": sum(len(prompt["prompt_token_ids"]) for prompt in prompts),
-        "versions": {"vllm": vllm.__version__, "torch": torch.__version__, "threads": torch.get_num_threads()},
-    }
-    print(json.dumps(report), flush=True)
+import torch
+import vllm
+from safetensors.torch import save_file
+from serve import Stopwatch, serve
 
 
-def _prepare(threads: int) -> None:
-    """One process with as many threads as asked for: what vLLM's start-up would otherwise choose by itself."""
-    os.environ.update(
-        VLLM_ENABLE_V1_MULTIPROCESSING="0", OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), HF_HUB_OFFLINE="1"
-    )
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-
-
-def _requests(work: dict[str, Any], sampling_params: Any) -> tuple[list[dict[str, list[int]]], list[Any]]:
-    n = work.get("n", 1)
-    prompts = [{"prompt_token_ids": prompt} for prompt in work["prompts"] for _ in range(n)]
-    params = [
-        sampling_params(
-            temperature=work.get("temperature", 0.0),
-            max_tokens=longest,
-            ignore_eos=work.get("ignore_eos", True),
-            seed=work.get("seed", 0) + place if work.get("temperature", 0.0) > 0 else None,
-            logprobs=0 if work.get("logprobs", True) else None,
-            detokenize=False,
+class Peer:
+    def __init__(self, job: dict[str, Any]) -> None:
+        self._job = job
+        self._engine = vllm.LLM(
+            job["models"][job["weights"]],
+            dtype=job["dtype"],
+            skip_tokenizer_init=True,
+            enforce_eager=True,
+            kv_cache_memory_bytes=2**30,
+            max_num_seqs=job["completions"],
+            logprobs_mode="processed_logprobs",
+            disable_log_stats=True,
         )
-        for place, longest in enumerate(work["max_new_tokens"])
-    ]
-    return prompts, params
+
+    def parity(self, out: str) -> dict[str, Any]:
+        """Log-probabilities of greedy tokens."""
+        prompts = self._job["prompts"][: self._job["parity_prompts"]]
+        params = vllm.SamplingParams(temperature=0.0, max_tokens=self._job["parity_tokens"], logprobs=0, detokenize=False)
+        outputs = self._engine.generate(_tokens(prompts), params, use_tqdm=False)
+        rows = [[next(iter(place.values())).logprob for place in output.outputs[0].logprobs] for output in outputs]
+        save_file({"logprobs": torch.tensor(rows)}, out)
+        return {"loss": -float(torch.tensor(rows).mean())}
+
+    def run(self, settings: dict[str, Any]) -> dict[str, Any]:
+        job, group = self._job, self._job["samples_per_prompt"]
+        prompts = [prompt for prompt in job["prompts"][: job["completions"] // group] for _ in range(group)]
+        params = [
+            vllm.SamplingParams(
+                temperature=1.0,
+                max_tokens=job["max_new_tokens"],
+                stop_token_ids=[job["end"]],
+                seed=settings["seed"] * len(prompts) + place,
+                logprobs=0,
+                detokenize=False,
+            )
+            for place in range(len(prompts))
+        ]
+        self._engine.reset_prefix_cache()
+        watch = Stopwatch()
+        with watch.timing():
+            outputs = self._engine.generate(_tokens(prompts), params, use_tqdm=False)
+        return {**watch.figures(), "tokens": sum(len(output.outputs[0].token_ids) for output in outputs)}
+
+
+def _tokens(prompts: list[list[int]]) -> list[dict[str, list[int]]]:
+    return [{"prompt_token_ids": prompt} for prompt in prompts]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    serve(Peer)
