@@ -18,7 +18,9 @@ from truing.train.dpo import Reference, losses, take_reference
 class Ours:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
-        self._config = DPOConfig(beta=job["beta"], reference=job["reference"])
+        self._config = DPOConfig(
+            beta=job["beta"], reference=job["reference"], micro_batch_tokens=common.MICRO_BATCH_TOKENS[job["device"]]
+        )
         self._pairs = common.pair_examples(job)
         common.policy(job)
 

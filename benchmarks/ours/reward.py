@@ -17,7 +17,9 @@ from truing.train.session import ready_to_train
 class Ours:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
-        self._config = RewardConfig(center_coefficient=job["center_coefficient"])
+        self._config = RewardConfig(
+            center_coefficient=job["center_coefficient"], micro_batch_tokens=common.MICRO_BATCH_TOKENS[job["device"]]
+        )
         self._pairs = common.pair_examples(job)
         self._scorer()
 

@@ -8,7 +8,6 @@ from transformers import PreTrainedModel
 
 from benchmarks.ours import common
 from benchmarks.peers.serve import serve
-from truing.train.config import SFTConfig
 from truing.train.examples import Example
 from truing.train.sft import losses
 
@@ -16,7 +15,7 @@ from truing.train.sft import losses
 class Ours:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
-        self._budget = SFTConfig().micro_batch_tokens
+        self._budget = common.MICRO_BATCH_TOKENS[job["device"]]
         self._examples = [
             Example(row["tokens"], [index >= row["trained_from"] for index in range(len(row["tokens"]))]) for row in job["rows"]
         ]
