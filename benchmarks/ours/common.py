@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from benchmarks.peers.serve import Stopwatch
 from truing.losses.masked import LossOutput
@@ -20,14 +20,20 @@ from truing.train.examples import Example, PairExample
 from truing.train.session import ready_to_train
 from truing.train.step import Stepper
 
-MICRO_BATCH_TOKENS = {"cpu": 1024, "cuda": 8192}
-"""As the guide on speed advises."""
+_LARGE_VOCABULARY = 32_768
 Losses = Callable[[PreTrainedModel, list[int]], Iterable[LossOutput]]
 """The losses of one optimiser step, of the rows with these numbers."""
 
 
 def load_settings(job: dict[str, Any]) -> LoadSettings:
     return LoadSettings(device=job["device"], dtype=job["dtype"])
+
+
+def micro_batch_tokens(job: dict[str, Any]) -> int:
+    """As the guide on speed advises."""
+    if job["device"] != "cpu":
+        return 8192
+    return 4096 if AutoConfig.from_pretrained(job["model"]).vocab_size >= _LARGE_VOCABULARY else 1024
 
 
 def optimiser_config(job: dict[str, Any]) -> OptimiserConfig:

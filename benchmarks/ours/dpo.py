@@ -18,9 +18,7 @@ from truing.train.dpo import Reference, losses, take_reference
 class Ours:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
-        self._config = DPOConfig(
-            beta=job["beta"], reference=job["reference"], micro_batch_tokens=common.MICRO_BATCH_TOKENS[job["device"]]
-        )
+        self._config = DPOConfig(beta=job["beta"], reference=job["reference"], micro_batch_tokens=common.micro_batch_tokens(job))
         self._pairs = common.pair_examples(job)
         common.policy(job)
 

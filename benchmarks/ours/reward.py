@@ -18,7 +18,7 @@ class Ours:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
         self._config = RewardConfig(
-            center_coefficient=job["center_coefficient"], micro_batch_tokens=common.MICRO_BATCH_TOKENS[job["device"]]
+            center_coefficient=job["center_coefficient"], micro_batch_tokens=common.micro_batch_tokens(job)
         )
         self._pairs = common.pair_examples(job)
         self._scorer()

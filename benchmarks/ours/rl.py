@@ -38,7 +38,7 @@ def settings(job: dict[str, Any]) -> dict[str, Any]:
         "prompts_per_update": job["prompts_per_update"],
         "samples_per_prompt": job["samples_per_prompt"],
         "max_new_tokens": job["max_new_tokens"],
-        "micro_batch_tokens": common.MICRO_BATCH_TOKENS[job["device"]],
+        "micro_batch_tokens": common.micro_batch_tokens(job),
         "temperature": 1.0,
         "optimiser": common.optimiser_config(job),
     }

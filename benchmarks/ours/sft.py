@@ -15,7 +15,7 @@ from truing.train.sft import losses
 class Ours:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
-        self._budget = common.MICRO_BATCH_TOKENS[job["device"]]
+        self._budget = common.micro_batch_tokens(job)
         self._examples = [
             Example(row["tokens"], [index >= row["trained_from"] for index in range(len(row["tokens"]))]) for row in job["rows"]
         ]

@@ -19,6 +19,7 @@ def policy(tiny_model_dir):
 def make_tiles_of_five_rows(monkeypatch, vocabulary):
     monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * vocabulary})
     monkeypatch.setattr(head, "_TILE_ROWS", 1)
+    monkeypatch.setattr(head, "_LINE", 1)
 
 
 def scored(policy, *, tiled, temperature=1.0, summed=False, upstream=(-1, 2), **config):

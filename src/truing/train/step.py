@@ -69,8 +69,7 @@ class Stepper:
     def _gather_gradients(self) -> None:
         for weight, master in zip(self._weights, self.masters, strict=True):
             if master is not weight and weight.grad is not None:
-                gradient = weight.grad.float()
-                master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+                master.grad = weight.grad.float() if master.grad is None else master.grad.add_(weight.grad)
                 weight.grad = None
 
     @torch.no_grad()
