@@ -26,7 +26,6 @@ TUNING = [{"micro_batches": n} for n in (6, 3, 2)]
 def make_job(folder: Path, vocab: int, settings: Settings) -> dict[str, Any]:
     return {
         "model": str(make_model(folder / "model", vocab, size=settings.model_size)),
-        "attention": "sdpa",
         "beta": 0.1,
         "pairs": pairs(np.random.default_rng(harness.SEED), STEPS * PAIRS_A_STEP, vocab),
         "steps": steps(STEPS, PAIRS_A_STEP),

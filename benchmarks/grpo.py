@@ -29,7 +29,7 @@ TUNING = [{"micro_batches": n} for n in (8, 16, 4)]
 def make_job(folder: Path, vocab: int, settings: Settings) -> dict[str, Any]:
     generator = np.random.default_rng(harness.SEED)
     model = make_model(folder / "model", vocab, size=settings.model_size, mean_length=MEAN_LENGTH)
-    return {"model": str(model), "attention": "sdpa", "updates": 1} | rollouts(generator, PROMPTS, GROUP, vocab)
+    return {"model": str(model), "updates": 1} | rollouts(generator, PROMPTS, GROUP, vocab)
 
 
 def rollouts(generator: np.random.Generator, n_prompts: int, group: int, vocab: int) -> dict[str, Any]:

@@ -34,7 +34,6 @@ def make_job(folder: Path, vocab: int, settings: Settings) -> dict[str, Any]:
     return {
         "model": str(model),
         "reward_member": str(reward),
-        "attention": "sdpa",
         "updates": 1,
         "epochs": 4,
         "beta": 0.05,

@@ -27,7 +27,6 @@ TUNING = [{"micro_batches": n} for n in (12, 6, 4, 2)]
 def make_job(folder: Path, vocab: int, settings: Settings) -> dict[str, Any]:
     return {
         "model": str(make_model(folder / "model", vocab, size=settings.model_size, head="score")),
-        "attention": "sdpa",
         "center_coefficient": 0.01,
         "pairs": pairs(np.random.default_rng(harness.SEED), STEPS * PAIRS_A_STEP, vocab),
         "steps": steps(STEPS, PAIRS_A_STEP),

@@ -38,7 +38,6 @@ def make_job(folder: Path, vocab: int, settings: Settings) -> dict[str, Any]:
         rows.append({"tokens": [*words(generator, length - 1, vocab), END], "trained_from": length - assistant})
     return {
         "model": str(make_model(folder / "model", vocab, size=settings.model_size)),
-        "attention": "sdpa",
         "rows": rows,
         "steps": steps(STEPS, ROWS_A_STEP),
     }

@@ -75,7 +75,7 @@ class Peer:
 
     def _model(self) -> AutoModelForCausalLM:
         return AutoModelForCausalLM.from_pretrained(
-            self._job["model"], dtype="float32", attn_implementation=self._job["attention"]
+            self._job["model"], dtype="float32", attn_implementation="sdpa"
         )
 
     def _trainer(self, settings: dict[str, Any], job: dict[str, Any] | None = None) -> Any:

@@ -68,7 +68,7 @@ class Peer:
     def _models(self) -> dict[str, Any]:
         """Policy and value model in float32, under autocast where that is asked for; what only scores in the precision itself."""
         job, frozen = self._job, self._job["dtype"]
-        options = {"attn_implementation": job["attention"]}
+        options = {"attn_implementation": "sdpa"}
         return {
             "model": AutoModelForCausalLM.from_pretrained(job["model"], dtype="float32", **options),
             "ref_model": AutoModelForCausalLM.from_pretrained(job["model"], dtype=frozen, **options),

@@ -28,9 +28,9 @@ class Peer:
     def run(self, settings: dict[str, Any]) -> dict[str, Any]:
         return timed(self._trainer(settings))
 
-    def _model(self) -> AutoModelForSequenceClassification:
+    def _model(self, attention: str = "sdpa") -> AutoModelForSequenceClassification:
         return AutoModelForSequenceClassification.from_pretrained(
-            self._job["model"], dtype="float32", attn_implementation=self._job["attention"]
+            self._job["model"], dtype="float32", attn_implementation=attention
         )
 
     def _trainer(self, settings: dict[str, Any], job: dict[str, Any] | None = None) -> Trainer:
@@ -48,7 +48,7 @@ class Peer:
             center_rewards_coefficient=job["center_coefficient"],
         )
         trainer = Trainer(
-            self._model(), RewardConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
+            self._model(settings.get("attention", "sdpa")), RewardConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
         )
         trainer.micro_batches = sorted_micro_batches(job["steps"], lengths, settings["micro_batches"])
         return trainer

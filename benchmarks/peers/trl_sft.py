@@ -33,9 +33,9 @@ class Peer:
     def run(self, settings: dict[str, Any]) -> dict[str, Any]:
         return timed(self._trainer(settings))
 
-    def _model(self) -> AutoModelForCausalLM:
+    def _model(self, attention: str = "sdpa") -> AutoModelForCausalLM:
         return AutoModelForCausalLM.from_pretrained(
-            self._job["model"], dtype="float32", attn_implementation=self._job["attention"]
+            self._job["model"], dtype="float32", attn_implementation=attention
         )
 
     def _trainer(self, settings: dict[str, Any], job: dict[str, Any] | None = None) -> Trainer:
@@ -52,7 +52,7 @@ class Peer:
             job, n_micro, len(steps[0]), packing=packed, dataset_kwargs={"skip_prepare_dataset": True}, max_length=4096
         )
         trainer = Trainer(
-            self._model(), SFTConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
+            self._model(settings.get("attention", "sdpa")), SFTConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
         )
         trainer.micro_batches = micro_batches
         return trainer
