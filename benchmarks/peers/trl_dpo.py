@@ -48,9 +48,7 @@ class Peer:
         return {name: reference[name] + training[name] for name in training} | {"reference_seconds": reference["seconds"]}
 
     def _model(self, attention: str = "sdpa") -> AutoModelForCausalLM:
-        return AutoModelForCausalLM.from_pretrained(
-            self._job["model"], dtype="float32", attn_implementation=attention
-        )
+        return AutoModelForCausalLM.from_pretrained(self._job["model"], dtype="float32", attn_implementation=attention)
 
     def _trainer(self, settings: dict[str, Any], job: dict[str, Any] | None = None) -> Trainer:
         job = job or self._job
@@ -67,7 +65,10 @@ class Peer:
             precompute_ref_log_probs=job["reference"] == "cached",
         )
         trainer = Trainer(
-            self._model(settings.get("attention", "sdpa")), args=DPOConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
+            self._model(settings.get("attention", "sdpa")),
+            args=DPOConfig(**arguments),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=self._tokenizer,
         )
         size = len(job["steps"][0]) // settings["micro_batches"]
         trainer.micro_batches = [list(range(start, start + size)) for start in range(0, len(rows), size)]

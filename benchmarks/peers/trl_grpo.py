@@ -74,9 +74,7 @@ class Peer:
         return {**clock.watch.figures(), "tokens": trainer.sampled_tokens}
 
     def _model(self) -> AutoModelForCausalLM:
-        return AutoModelForCausalLM.from_pretrained(
-            self._job["model"], dtype="float32", attn_implementation="sdpa"
-        )
+        return AutoModelForCausalLM.from_pretrained(self._job["model"], dtype="float32", attn_implementation="sdpa")
 
     def _trainer(self, settings: dict[str, Any], job: dict[str, Any] | None = None) -> Any:
         job = job or self._job

@@ -48,7 +48,10 @@ class Peer:
             center_rewards_coefficient=job["center_coefficient"],
         )
         trainer = Trainer(
-            self._model(settings.get("attention", "sdpa")), RewardConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
+            self._model(settings.get("attention", "sdpa")),
+            RewardConfig(**arguments),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=self._tokenizer,
         )
         trainer.micro_batches = sorted_micro_batches(job["steps"], lengths, settings["micro_batches"])
         return trainer

@@ -34,9 +34,7 @@ class Peer:
         return timed(self._trainer(settings))
 
     def _model(self, attention: str = "sdpa") -> AutoModelForCausalLM:
-        return AutoModelForCausalLM.from_pretrained(
-            self._job["model"], dtype="float32", attn_implementation=attention
-        )
+        return AutoModelForCausalLM.from_pretrained(self._job["model"], dtype="float32", attn_implementation=attention)
 
     def _trainer(self, settings: dict[str, Any], job: dict[str, Any] | None = None) -> Trainer:
         job = job or self._job
@@ -52,7 +50,10 @@ class Peer:
             job, n_micro, len(steps[0]), packing=packed, dataset_kwargs={"skip_prepare_dataset": True}, max_length=4096
         )
         trainer = Trainer(
-            self._model(settings.get("attention", "sdpa")), SFTConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=self._tokenizer
+            self._model(settings.get("attention", "sdpa")),
+            SFTConfig(**arguments),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=self._tokenizer,
         )
         trainer.micro_batches = micro_batches
         return trainer
