@@ -67,14 +67,21 @@ def cases() -> list[harness.Case]:
             tuning(engine, completions),
             figure={"float32": figure, "bfloat16": figure},
             job={"engine": engine, "completions": completions},
-            parity_job={"weights": "endless"},
+            parity_job={"weights": "endless", "completions": min(COMPLETIONS)},
         )
         for engine, (peer, script, figure) in ENGINES.items()
         for completions in COMPLETIONS
     ]
 
 
-WORK = harness.Work(name="W6", ours="benchmarks.ours.generate", make_job=make_job, cases=cases(), per_token=True)
+WORK = harness.Work(
+    name="W6",
+    ours="benchmarks.ours.generate",
+    make_job=make_job,
+    cases=cases(),
+    quick_cases=("generate-64", "vllm-64"),
+    per_token=True,
+)
 
 if __name__ == "__main__":
     harness.main(WORK, __doc__)

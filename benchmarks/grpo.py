@@ -2,11 +2,11 @@
 
     python -m benchmarks.grpo [--quick] [--case grpo rloo]
 
-One update: 8 prompts of 64 tokens, 8 completions each of at most 64 tokens, one optimiser step. Completions end at any token
-with the chance of about 1/24, so most are short and a few run to the limit. Sampling is part of the work. Both sides draw from
-one distribution, but not the same tokens; each pair has a seed of its own, and how many tokens were drawn is in the results.
-The KL tether (beta 0.04; 0.05 for RLOO) needs a reference. The reward is a rule. The peer cuts the update into 4 to 16
-micro-batches.
+One update: 8 prompts of 64 tokens (4 with --quick), 8 completions each of at most 64 tokens, one optimiser step. Completions
+end at any token with the chance of about 1/24, so most are short and a few run to the limit. Sampling is part of the work. Both
+sides draw from one distribution, but not the same tokens; each pair has a seed of its own, and how many tokens were drawn is in
+the results. The KL tether (beta 0.04; 0.05 for RLOO) needs a reference. The reward is a rule. The peer cuts the update into 8
+to 32 micro-batches and has a static or a dynamic cache.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from benchmarks.texts import words
 
 PROMPTS, GROUP, PROMPT_TOKENS, MAX_NEW_TOKENS, MEAN_LENGTH = 8, 8, 64, 64, 24
 
-TUNING = [{"micro_batches": n} for n in (8, 16, 4)]
+TUNING = [{"micro_batches": n, "cache": cache} for cache in ("static", "dynamic") for n in (16, 32, 8)]
 
 
 def make_job(folder: Path, vocab: int, settings: Settings) -> dict[str, Any]:
     generator = np.random.default_rng(harness.SEED)
     model = make_model(folder / "model", vocab, size=settings.model_size, mean_length=MEAN_LENGTH)
-    return {"model": str(model), "updates": 1} | rollouts(generator, PROMPTS, GROUP, vocab)
+    n_prompts = PROMPTS // 2 if settings.quick else PROMPTS
+    return {"model": str(model), "updates": 1} | rollouts(generator, n_prompts, GROUP, vocab)
 
 
 def rollouts(generator: np.random.Generator, n_prompts: int, group: int, vocab: int) -> dict[str, Any]:

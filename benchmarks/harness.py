@@ -1,13 +1,13 @@
-"""How every work is compared with its peer: parity first, then the peer's settings, then pairs of runs, then memory.
+"""How every work is compared with its peer: parity first, then the peer's settings, then pairs of runs.
 
 A work is a job (a model folder, tokens, which rows form each optimiser step) that both sides do in processes of their own:
 truing's by the code of its stages, the peer by its own trainer under its own interpreter. For each vocabulary and case
 
-1. both sides compute the loss and gradients of the first optimiser step in float32, and unless they agree nothing is timed;
-2. the peer runs each of its settings once, and keeps the fastest (which warms it up; truing runs once for that);
-3. the sides take turns, ours and theirs, `repeats` times; where sampling is part of the work, each pair draws with a seed of
-   its own, so that the interval holds what chance does to lengths;
-4. fresh processes do the job once, for their peak memory.
+1. each side does the job once in its fresh process: that is its peak memory, and warms it up;
+2. both compute the loss and gradients of the first optimiser step in float32, and unless they agree nothing is compared;
+3. the peer tries its settings, and keeps the fastest (and measures that one's memory in another fresh process);
+4. the sides take turns, ours and theirs, `repeats` times; where sampling is part of the work, each pair draws with a seed of
+   its own, so that the interval holds what chance does to lengths.
 """
 
 from __future__ import annotations
@@ -65,13 +65,15 @@ class Work:
     make_job: MakeJob
     """Writes the model into the folder; the job for this vocabulary."""
     cases: Sequence[Case]
+    quick_cases: Sequence[str] = ()
+    """Those of `--quick`, where it leaves some out."""
     per_token: bool = False
     """Compare seconds a token drawn, where both sides draw and nothing else is done."""
 
 
 def main(work: Work, description: str, arguments: Sequence[str] | None = None) -> None:
     """Measure, print a line a configuration and the smallest ratio's last, write the results. Exit code 1 without parity."""
-    settings = parse(work.name, [case.name for case in work.cases], description, arguments)
+    settings = parse(work.name, [case.name for case in work.cases], description, arguments, quick_cases=work.quick_cases)
     rows: list[dict[str, Any]] = []
     for row in measure(work, settings):
         rows.append(row)
@@ -88,16 +90,16 @@ def measure(work: Work, settings: Settings) -> Iterator[dict[str, Any]]:
     for vocab in settings.vocabularies:
         with tempfile.TemporaryDirectory(prefix="truing-bench-") as folder:
             job = work.make_job(Path(folder), vocab, settings)
+            bench = _Bench(work, settings, Path(folder), job)
             for case in (case for case in work.cases if case.name in settings.cases):
-                bench = _Bench(work, case, settings, Path(folder), {**job, **case.job})
-                yield from ({"case": case.name, "vocab": vocab, **row} for row in bench.rows())
+                yield from ({"case": case.name, "vocab": vocab, **row} for row in bench.rows(case))
 
 
 class _Bench:
-    """One case with one vocabulary."""
+    """One vocabulary."""
 
-    def __init__(self, work: Work, case: Case, settings: Settings, folder: Path, job: dict[str, Any]) -> None:
-        self._work, self._case, self._settings, self._folder = work, case, settings, folder
+    def __init__(self, work: Work, settings: Settings, folder: Path, job: dict[str, Any]) -> None:
+        self._work, self._settings, self._folder = work, settings, folder
         self._job = {
             "device": settings.device,
             "optimiser": OPTIMISER,
@@ -105,38 +107,51 @@ class _Bench:
             "scratch": str(folder),
             **job,
         }
+        self._parities: dict[str, dict[str, Any]] = {}
+        """By what they were shown on."""
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        parity = self._parity() if self._case.parity_job else None
-        with self._sides("float32") as (ours, peer):
-            parity = parity or self._compare(ours, peer)
-            if not parity["holds"]:
-                yield {"dtype": "float32", "threads": 1, "parity": parity, **dict.fromkeys(MISSING)}
-                return
-            if "float32" in self._settings.dtypes:
-                yield from self._rows("float32", ours, peer, parity)
-        if "bfloat16" in self._settings.dtypes:
-            with self._sides("bfloat16") as (ours, peer):
-                rounded = {} if self._case.parity_job else {"bfloat16": self._compare(ours, peer)}
-                yield from self._rows("bfloat16", ours, peer, {**parity, **rounded})
+    def rows(self, case: Case) -> Iterator[dict[str, Any]]:
+        """The case in every precision; a row without figures where the sides disagree."""
+        parity = self._stand_in(case) if case.parity_job else None
+        for dtype in self._settings.dtypes if parity else dict.fromkeys(("float32", *self._settings.dtypes)):
+            with self._sides(case, dtype) as (ours, peer):
+                first = {"ours": self._once(ours, {}), "peer": self._once(peer, case.tuning[0])}
+                if parity is None:
+                    parity = self._compare(case, ours, peer)
+                elif not case.parity_job:
+                    parity = {**parity, dtype: self._compare(case, ours, peer)}
+                if not parity["holds"]:
+                    yield {"dtype": dtype, "threads": 1, "parity": parity, **dict.fromkeys(MISSING)}
+                    return
+                if dtype in self._settings.dtypes:
+                    rows = self._rows(case, dtype, ours, peer, first)
+                    yield from ({**row, "parity": parity} for row in rows)
 
-    def _parity(self) -> dict[str, Any]:
-        """Of what stands in for this case."""
-        stand_in = _Bench(
-            self._work, replace(self._case, parity_job={}), self._settings, self._folder, {**self._job, **self._case.parity_job}
-        )
-        with stand_in._sides("float32") as (ours, peer):
-            return self._compare(ours, peer)
+    def _stand_in(self, case: Case) -> dict[str, Any]:
+        """Parity of what stands in for this case; shown once, where several cases have the same."""
+        other = replace(case, job={**case.job, **case.parity_job}, parity_job={})
+        if (key := _key(other)) not in self._parities:
+            with self._sides(other, "float32") as (ours, peer):
+                self._compare(other, ours, peer)
+        return self._parities[key]
 
-    def _compare(self, ours: Worker, peer: Worker) -> dict[str, Any]:
+    def _compare(self, case: Case, ours: Worker, peer: Worker) -> dict[str, Any]:
         files = [self._folder / f"{side}.safetensors" for side in ("ours", "peer")]
         found = compare_files(ours.parity(files[0]), peer.parity(files[1]), *files)
-        return {**found._asdict(), "holds": found.holds}
+        row = {**found._asdict(), "holds": found.holds}
+        self._parities.setdefault(_key(case), row)
+        return row
 
-    def _rows(self, dtype: str, ours: Worker, peer: Worker, parity: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        tuned = self._tune(peer)
+    def _rows(
+        self, case: Case, dtype: str, ours: Worker, peer: Worker, first: dict[str, dict[str, Any]]
+    ) -> Iterator[dict[str, Any]]:
+        tuned = [{"settings": case.tuning[0], "seconds": first["peer"]["seconds"]}]
+        tries = [] if self._settings.quick or len(case.tuning) == 1 else case.tuning
+        tuned += [{"settings": tried, "seconds": self._once(peer, tried)["seconds"]} for tried in tries]
         best = min(tuned, key=lambda tried: tried["seconds"])["settings"]
-        memory = self._memory(dtype, best)
+        if best != case.tuning[0]:
+            with self._peer(case, dtype) as fresh:
+                first["peer"] = self._once(fresh, best)
         for threads in self._settings.threads:
             ours.run(threads, {"seed": SEED})
             pairs = [
@@ -146,45 +161,36 @@ class _Bench:
             yield {
                 "dtype": dtype,
                 "threads": threads,
-                "figure": self._case.figure[dtype],
+                "figure": case.figure[dtype],
                 **_compared(pairs, per_token=self._work.per_token),
-                **memory,
-                "parity": parity,
+                **_memory(first),
                 "peer_settings": best,
                 "tuning": tuned,
                 "versions": {"ours": ours.versions, "peer": peer.versions},
             }
 
-    def _tune(self, peer: Worker) -> list[dict[str, Any]]:
-        threads = self._settings.threads[0]
-        tries = self._case.tuning[:1] if self._settings.quick else self._case.tuning
-        return [{"settings": tried, "seconds": peer.run(threads, {**tried, "seed": SEED})["seconds"]} for tried in tries]
-
-    def _memory(self, dtype: str, best: Mapping[str, Any]) -> dict[str, Any]:
-        """Peak resident memory of fresh processes that do the job once, and of the same processes before they began."""
-        peaks: dict[str, dict[str, int]] = {}
-        for side, start in (("ours", self._ours), ("peer", self._peer)):
-            with start(dtype) as worker:
-                peak = worker.run(1, {**(best if side == "peer" else {}), "seed": SEED})["peak_bytes"]
-                peaks[side] = {"peak_bytes": peak, "baseline_bytes": worker.baseline_bytes}
-        ratio = peaks["ours"]["peak_bytes"] / peaks["peer"]["peak_bytes"]
-        above = [side["peak_bytes"] - side["baseline_bytes"] for side in peaks.values()]
-        return {"memory": peaks, "memory_ratio": ratio, "memory_ratio_above_baseline": above[0] / max(above[1], 1)}
+    def _once(self, worker: Worker, settings: Mapping[str, Any]) -> dict[str, Any]:
+        done = worker.run(self._settings.threads[0], {**settings, "seed": SEED})
+        return {**done, "baseline_bytes": worker.baseline_bytes}
 
     @contextmanager
-    def _sides(self, dtype: str) -> Iterator[tuple[Worker, Worker]]:
-        with self._ours(dtype) as ours, self._peer(dtype) as peer:
+    def _sides(self, case: Case, dtype: str) -> Iterator[tuple[Worker, Worker]]:
+        with self._ours(case, dtype) as ours, self._peer(case, dtype) as peer:
             yield ours, peer
 
-    def _ours(self, dtype: str) -> Worker:
-        return self._start([sys.executable, "-m", self._work.ours], dtype, "ours")
+    def _ours(self, case: Case, dtype: str) -> Worker:
+        return self._start(case, [sys.executable, "-m", self._work.ours], dtype, "ours")
 
-    def _peer(self, dtype: str) -> Worker:
-        return self._start([str(interpreter(self._case.peer)), f"{PEERS}/{self._case.script}"], dtype, "peer")
+    def _peer(self, case: Case, dtype: str) -> Worker:
+        return self._start(case, [str(interpreter(case.peer)), f"{PEERS}/{case.script}"], dtype, "peer")
 
-    def _start(self, command: list[str], dtype: str, side: str) -> Worker:
-        job = {**self._job, "dtype": dtype}
+    def _start(self, case: Case, command: list[str], dtype: str, side: str) -> Worker:
+        job = {**self._job, **case.job, "dtype": dtype}
         return Worker(command, job, self._folder / f"{side}-{dtype}.json", inherit_path=side == "ours")
+
+
+def _key(case: Case) -> str:
+    return json.dumps([case.script, dict(case.job)], sort_keys=True)
 
 
 MISSING = ("ratio", "low", "high", "floor_fraction", "memory_ratio")
@@ -206,6 +212,17 @@ def _compared(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]], *, per_tok
         "floor_fraction": sum(run["floor_seconds"] for run, _ in pairs) / sum(run["seconds"] for run, _ in pairs),
         "ours": [run for run, _ in pairs],
         "peer": [run for _, run in pairs],
+    }
+
+
+def _memory(first: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Peak resident memory of both sides' first runs, and of their processes before them."""
+    peaks = {side: {name: run[name] for name in ("peak_bytes", "baseline_bytes")} for side, run in first.items()}
+    above = [side["peak_bytes"] - side["baseline_bytes"] for side in peaks.values()]
+    return {
+        "memory": peaks,
+        "memory_ratio": peaks["ours"]["peak_bytes"] / peaks["peer"]["peak_bytes"],
+        "memory_ratio_above_baseline": above[0] / max(above[1], 1),
     }
 
 

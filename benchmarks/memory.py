@@ -2,10 +2,10 @@
 
     python -m benchmarks.memory [RESULTS.json ...]
 
-Each work measures it as it runs: a fresh process of either side loads the model, does the job once with one thread, and its
-largest resident set is taken (VmHWM), interpreter, libraries, model and optimiser included. Nothing is subtracted; the same
-process's peak before the job is kept beside it. Prints a line a configuration; the last says the largest ratio, and the
-smallest and largest of all.
+Each work measures it as it runs: a fresh process of either side loads the model, does the job once with the first number of
+threads, and its largest resident set is taken (VmHWM), interpreter, libraries, model and optimiser included. Nothing is
+subtracted; the same process's peak before the job is kept beside it. Prints a line a configuration; the last says the largest
+ratio, and the smallest and largest of all.
 """
 
 from __future__ import annotations

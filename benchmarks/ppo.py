@@ -2,10 +2,10 @@
 
     python -m benchmarks.ppo [--quick] [--case separate shared_trunk]
 
-One update: 32 prompts of 64 tokens, one completion each of at most 64 tokens (lengths as in W4), 4 epochs of one optimiser
-step. Sampling, scoring by a reward model, a reference and a critic, and the epochs are the work. The peer has a separate critic
-only: `shared_trunk` is another model with less arithmetic, and its figure says what that choice saves, not how fast the same
-thing is. Parity of both is that of the separate critic. The peer cuts the update into 4 to 16 micro-batches.
+One update: 32 prompts of 64 tokens (16 with --quick), one completion each of at most 64 tokens (lengths as in W4), 4 epochs of
+one optimiser step. Sampling, scoring by a reward model, a reference and a critic, and the epochs are the work. The peer has a
+separate critic only: `shared_trunk` is another model with less arithmetic, and its figure says what that choice saves, not how
+fast the same thing is. Parity of both is that of the separate critic. The peer cuts the update into 8 to 32 micro-batches.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from benchmarks.texts import words
 
 PROMPTS = 32
 
-TUNING = [{"micro_batches": n, "rollout_batch": 16} for n in (8, 16, 4)]
+TUNING = [{"micro_batches": n, "rollout_batch": size} for n, size in ((16, 16), (32, 16), (8, 16), (16, 32))]
 
 
 def make_job(folder: Path, vocab: int, settings: Settings) -> dict[str, Any]:
     generator = np.random.default_rng(harness.SEED)
     model = make_model(folder / "model", vocab, size=settings.model_size, mean_length=MEAN_LENGTH)
     reward = make_model(folder / "reward" / "member-0", vocab, size=settings.model_size, head="score", seed=1)
-    completions = [[*words(generator, MAX_NEW_TOKENS - 1, vocab), END] for _ in range(PROMPTS)]
+    n_prompts = PROMPTS // 2 if settings.quick else PROMPTS
+    completions = [[*words(generator, MAX_NEW_TOKENS - 1, vocab), END] for _ in range(n_prompts)]
     return {
         "model": str(model),
         "reward_member": str(reward),
@@ -38,7 +39,7 @@ def make_job(folder: Path, vocab: int, settings: Settings) -> dict[str, Any]:
         "epochs": 4,
         "beta": 0.05,
         "value": "separate",
-        **rollouts(generator, PROMPTS, 1, vocab),
+        **rollouts(generator, n_prompts, 1, vocab),
         "completions": completions,
     }
 

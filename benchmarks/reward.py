@@ -21,7 +21,7 @@ from benchmarks.texts import pairs, steps
 
 STEPS, PAIRS_A_STEP = 2, 12
 
-TUNING = [{"micro_batches": n} for n in (12, 6, 4, 2)]
+TUNING = [{"micro_batches": n, "attention": attention} for attention in ("sdpa", "eager") for n in (12, 6)]
 
 
 def make_job(folder: Path, vocab: int, settings: Settings) -> dict[str, Any]:

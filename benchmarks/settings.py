@@ -30,7 +30,14 @@ class Settings:
     quick: bool
 
 
-def parse(work: str, cases: Sequence[str], description: str, arguments: Sequence[str] | None = None) -> Settings:
+def parse(
+    work: str,
+    cases: Sequence[str],
+    description: str,
+    arguments: Sequence[str] | None = None,
+    *,
+    quick_cases: Sequence[str] = (),
+) -> Settings:
     """The whole grid with five pairs, written to `results/`; `--quick` is one corner of it with two, written nowhere."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -50,7 +57,7 @@ def parse(work: str, cases: Sequence[str], description: str, arguments: Sequence
         dtypes=tuple(given.dtypes or (DTYPES[:1] if quick else DTYPES)),
         threads=tuple(given.threads or (THREADS[:1] if quick else THREADS)),
         vocabularies=tuple(given.vocabularies or (VOCABULARIES[:1] if quick else VOCABULARIES)),
-        cases=tuple(given.cases or cases),
+        cases=tuple(given.cases or (quick_cases if quick and quick_cases else cases)),
         repeats=given.repeats or (2 if quick else 5),
         out=given.out or (None if quick else RESULTS / f"{work}.json"),
         device=given.device,

@@ -22,11 +22,12 @@ from benchmarks.texts import lognormal_lengths, steps, words
 STEPS, ROWS_A_STEP = 3, 16
 
 TUNING = [
-    {"layout": "packed", "micro_batches": 8},
-    {"layout": "packed", "micro_batches": 4},
-    {"layout": "grouped", "micro_batches": 8},
-    {"layout": "grouped", "micro_batches": 16},
-    {"layout": "grouped", "micro_batches": 4},
+    {"layout": "packed", "micro_batches": 8, "attention": "sdpa"},
+    {"layout": "packed", "micro_batches": 8, "attention": "eager"},
+    {"layout": "packed", "micro_batches": 4, "attention": "sdpa"},
+    {"layout": "grouped", "micro_batches": 16, "attention": "sdpa"},
+    {"layout": "grouped", "micro_batches": 16, "attention": "eager"},
+    {"layout": "grouped", "micro_batches": 8, "attention": "eager"},
 ]
 
 

@@ -92,6 +92,7 @@ class Peer:
             shuffle_dataset=False,
             max_steps=job["updates"],
             seed=settings.get("seed", 0),
+            cache_implementation="static" if settings.get("cache") == "static" else None,
         )
         prompts = [" ".join(map(str, prompt)) for prompt in job["prompts"]]
         return trainer(
