@@ -33,7 +33,8 @@ def micro_batch_tokens(job: dict[str, Any]) -> int:
     """As the guide on speed advises."""
     if job["device"] != "cpu":
         return 8192
-    return 4096 if AutoConfig.from_pretrained(job["model"]).vocab_size >= _LARGE_VOCABULARY else 1024
+    is_large = AutoConfig.from_pretrained(job["model"]).vocab_size >= _LARGE_VOCABULARY
+    return 4096 if is_large or job["dtype"] == "bfloat16" else 1024
 
 
 def optimiser_config(job: dict[str, Any]) -> OptimiserConfig:
