@@ -50,8 +50,8 @@ class RLOO(Given, RLOOTrainer):
 
 def even_words(completions: list[str], **_: Any) -> list[float]:
     """The share of words with an even number."""
-    words = [[int(word[1:]) for word in text.split()] for text in completions]
-    return [sum(word % 2 == 0 for word in some) / max(1, len(some)) for some in words]
+    words = [text.split() for text in completions]
+    return [sum(word[-1] in "02468" for word in some) / max(1, len(some)) for some in words]
 
 
 class Peer:
