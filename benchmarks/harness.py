@@ -240,7 +240,10 @@ def headline(work: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(path: Path, work: Work, settings: Settings, rows: list[dict[str, Any]]) -> None:
     """The results with what they were measured on."""
-    command = f"python -m benchmarks.{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:])}".strip()
+    given = sys.argv[1:]
+    if "--out" in given:  # where results were written is nobody's business
+        del given[given.index("--out") : given.index("--out") + 2]
+    command = " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *given])
     results = {
         "work": work.name,
         "command": command,
