@@ -78,8 +78,8 @@ def main(work: Work, description: str, arguments: Sequence[str] | None = None) -
     for row in measure(work, settings):
         rows.append(row)
         print(json.dumps(headline(work.name, row)), flush=True)
-    if settings.out is not None:
-        write(settings.out, work, settings, rows)
+        if settings.out is not None:  # after each: a grid takes long, and may be stopped
+            write(settings.out, work, settings, rows)
     print(json.dumps(headline(work.name, slowest(rows))), flush=True)
     if not all(row["parity"]["holds"] for row in rows):
         sys.exit(1)

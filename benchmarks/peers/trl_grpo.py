@@ -80,6 +80,8 @@ class Peer:
         job = job or self._job
         trainer, config = {"grpo": (GRPO, GRPOConfig), "rloo": (RLOO, RLOOConfig)}[job["algorithm"]]
         group = job["samples_per_prompt"]
+        # transformers' static cache keeps the weights' float32 under autocast, and refuses the bfloat16 that comes
+        is_static = settings.get("cache") == "static" and job["dtype"] == "float32"
         arguments = trainer_arguments(
             job,
             settings["micro_batches"],
@@ -92,7 +94,7 @@ class Peer:
             shuffle_dataset=False,
             max_steps=job["updates"],
             seed=settings.get("seed", 0),
-            cache_implementation="static" if settings.get("cache") == "static" else None,
+            cache_implementation="static" if is_static else None,
         )
         prompts = [" ".join(map(str, prompt)) for prompt in job["prompts"]]
         return trainer(
