@@ -22,9 +22,14 @@ WORKS = ("W1", "W2", "W3", "W4", "W5")
 FIGURE = 0.6
 
 
+def _there() -> Iterator[Path]:
+    """Results of the works that have some."""
+    return (path for work in WORKS if (path := RESULTS / f"{work}.json").exists())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, nargs="*", default=[RESULTS / f"{work}.json" for work in WORKS])
+    parser.add_argument("results", type=Path, nargs="*", default=list(_there()))
     lines = [line for path in parser.parse_args().results for line in configurations(json.loads(path.read_text()))]
     for line in lines:
         print(json.dumps(line))
