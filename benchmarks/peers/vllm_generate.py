@@ -28,6 +28,7 @@ class Peer:
             enforce_eager=True,
             kv_cache_memory_bytes=2**30,
             max_num_seqs=job["completions"],
+            enable_chunked_prefill=False,  # with a seed a request it fails on a CPU ("CPU Generator does not use offset")
             logprobs_mode="processed_logprobs",
             disable_log_stats=True,
         )

@@ -45,6 +45,7 @@ class Engine:
             block_size=32,  # tokens; prompts are shared in whole blocks, and a CPU's default of 128 would share no short one
             kv_cache_memory_bytes=int(cache_gib * 2**30),
             max_num_seqs=max_batch,
+            enable_chunked_prefill=False,  # a prompt run in parts turns a request's seed back, which no CPU generator can
             enforce_eager=True,
             disable_log_stats=True,
         )
