@@ -40,7 +40,8 @@ def add_adapters(model: PreTrainedModel, settings: LoRASettings, seed: int) -> N
         raise TruingError("load.lora is set, but peft is not installed: pip install 'truing[lora]'") from None
     targets = _target_names(model, settings)
     model.requires_grad_(False)
-    config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=targets)  # type: ignore[arg-type]  # int there
+    # peft types lora_alpha as int, and divides it by the rank as any number
+    config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=targets)  # type: ignore[arg-type]
     with torch.random.fork_rng(devices=[]):  # peft draws adapters of its own, which are drawn anew below
         inject_adapter_in_model(config, model, _NAME)
     generator = torch.Generator().manual_seed(seed)

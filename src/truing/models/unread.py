@@ -100,9 +100,8 @@ def _enter_layer(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
         rows = _Rows(reading.rows_U, args[0].shape[1] if args else kwargs["hidden_states"].shape[1])
         kwargs[LAYOUT] = reading.layout
     for module in _rowwise(layer):
-        setattr(
-            getattr(module, "base_layer", module), _ROWS, rows
-        )  # where an adapter has been put on it, the hooks are on what it wraps
+        hooked = getattr(module, "base_layer", module)  # an adapter put on it later wraps the module that has the hooks
+        setattr(hooked, _ROWS, rows)
     return args, kwargs
 
 
