@@ -117,9 +117,8 @@ class Decoder:
         hidden_R1D = self.model.base_model(
             input_ids=tokens_R[:, None],
             position_ids=position_R[:, None],
-            attention_mask=tokens_R.new_ones(
-                (1, 1, 1, 1), dtype=torch.bool
-            ),  # a ready mask, unread: the layout carries the real one
+            # a ready mask, which nobody looks at: the layout says what is seen
+            attention_mask=tokens_R.new_ones((1, 1, 1, 1), dtype=torch.bool),
             past_key_values=self.cache,
             use_cache=True,
             **{LAYOUT: StepLayout(position_R, seen)},

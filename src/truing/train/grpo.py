@@ -11,12 +11,11 @@ The loop around it is `rl.run`. Legend: B episodes, N completion tokens of the u
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from truing.losses.advantage import group_relative
 from truing.losses.masked import LossOutput
@@ -27,9 +26,8 @@ from truing.train import rl
 from truing.train.config import GRPOConfig
 from truing.train.experience import Experience, training_scores
 from truing.train.minibatches import Minibatch
-from truing.train.rl_inputs import Models, RLData, RLInputs
+from truing.train.rl_inputs import RLInputs
 from truing.train.rollout_log import Gold
-from truing.train.step import Stepper
 
 
 def run(
@@ -47,17 +45,10 @@ def run(
     return rl.run("grpo", GRPO, config, inputs, store, name, resume=resume, progress=progress, observer=observer, gold=gold)
 
 
-class GRPO:
+class GRPO(rl.PolicyAlone[GRPOConfig]):
     """A `Learner` without a value model."""
 
-    value = None
-
-    def __init__(self, config: GRPOConfig, inputs: RLInputs, models: Models, data: RLData) -> None:
-        del inputs
-        self.config, self.policy, self.data = config, models.policy, data
-        self.stepper = Stepper(models.policy, config.optimiser, config.optimiser_steps, "grpo")
-        self.networks: Mapping[str, nn.Module] = {"policy": models.policy}
-        self.steppers: Mapping[str, Stepper] = {"policy": self.stepper}
+    what = "grpo"
 
     def begin(self, experience: Experience, beta: float) -> tuple[rl.StepOn, dict[str, float]]:
         """An advantage an episode, the same at each of its tokens."""
@@ -68,8 +59,7 @@ class GRPO:
         return partial(self._step, experience, advantages_N, beta), {"equal_groups": equal_groups}
 
     def _step(self, experience: Experience, advantages_N: Tensor, beta: float, minibatch: Minibatch) -> dict[str, float]:
-        mixed_in = self.data.demonstration_losses(self.policy, self.stepper.steps_done)
-        return self.stepper.step(chain(self._losses(experience, advantages_N, beta, minibatch), mixed_in))
+        return self.step(self._losses(experience, advantages_N, beta, minibatch))
 
     def _losses(self, experience: Experience, advantages_N: Tensor, beta: float, minibatch: Minibatch) -> Iterator[LossOutput]:
         config, reference_N = self.config, experience.reference_logprobs_N

@@ -7,13 +7,15 @@ An algorithm is a `Learner`: what it keeps besides the policy, what an episode w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict
-from typing import Any, Protocol, TypeVar
+from itertools import chain
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from torch import nn
 
+from truing.losses.masked import LossOutput
 from truing.losses.policy import AdaptiveKL
 from truing.models.flops import FloorCounter
 from truing.models.load import save_model
@@ -59,6 +61,25 @@ class Learner(Protocol):
     def begin(self, experience: Experience, beta: float) -> tuple[StepOn, dict[str, float]]:
         """See what the episodes were worth. Returns the optimiser step on some of them, and metrics of the update."""
         ...
+
+
+class PolicyAlone(Generic[ConfigT]):
+    """What learners without a value model have in common: one network, one stepper, demonstrations mixed into each step."""
+
+    what: ClassVar[str]
+    """The stage, as error messages name it."""
+    value = None
+
+    def __init__(self, config: ConfigT, inputs: RLInputs, models: Models, data: RLData) -> None:
+        del inputs
+        self.config, self.policy, self.data = config, models.policy, data
+        self.stepper = Stepper(models.policy, config.optimiser, config.optimiser_steps, self.what)
+        self.networks: Mapping[str, nn.Module] = {"policy": models.policy}
+        self.steppers: Mapping[str, Stepper] = {"policy": self.stepper}
+
+    def step(self, losses: Iterable[LossOutput]) -> dict[str, float]:
+        """One optimiser step on `losses` and what is mixed in."""
+        return self.stepper.step(chain(losses, self.data.demonstration_losses(self.policy, self.stepper.steps_done)))
 
 
 def run(

@@ -11,11 +11,10 @@ episodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from itertools import chain
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from truing.losses.advantage import leave_one_out
 from truing.losses.masked import LossOutput, sequence_sums, whiten
@@ -26,9 +25,8 @@ from truing.train import rl
 from truing.train.config import RLOOConfig
 from truing.train.experience import Experience, training_scores
 from truing.train.minibatches import Minibatch
-from truing.train.rl_inputs import Models, RLData, RLInputs
+from truing.train.rl_inputs import RLInputs
 from truing.train.rollout_log import Gold
-from truing.train.step import Stepper
 
 
 def run(
@@ -46,17 +44,10 @@ def run(
     return rl.run("rloo", RLOO, config, inputs, store, name, resume=resume, progress=progress, observer=observer, gold=gold)
 
 
-class RLOO:
+class RLOO(rl.PolicyAlone[RLOOConfig]):
     """A `Learner` without a value model."""
 
-    value = None
-
-    def __init__(self, config: RLOOConfig, inputs: RLInputs, models: Models, data: RLData) -> None:
-        del inputs
-        self.config, self.policy, self.data = config, models.policy, data
-        self.stepper = Stepper(models.policy, config.optimiser, config.optimiser_steps, "rloo")
-        self.networks: Mapping[str, nn.Module] = {"policy": models.policy}
-        self.steppers: Mapping[str, Stepper] = {"policy": self.stepper}
+    what = "rloo"
 
     def begin(self, experience: Experience, beta: float) -> tuple[rl.StepOn, dict[str, float]]:
         """The KL penalty in the reward, then the baseline."""
@@ -74,8 +65,7 @@ class RLOO:
         return partial(self._step, experience, advantages_B), {"equal_groups": equal_groups}
 
     def _step(self, experience: Experience, advantages_B: Tensor, minibatch: Minibatch) -> dict[str, float]:
-        mixed_in = self.data.demonstration_losses(self.policy, self.stepper.steps_done)
-        return self.stepper.step(chain(self._losses(experience, advantages_B, minibatch), mixed_in))
+        return self.step(self._losses(experience, advantages_B, minibatch))
 
     def _losses(self, experience: Experience, advantages_B: Tensor, minibatch: Minibatch) -> Iterator[LossOutput]:
         for piece in minibatch.pieces:
