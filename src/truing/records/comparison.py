@@ -16,7 +16,8 @@ class Comparison(Record):
     """Two completions of one prompt, to be judged. `first` and `second` are stored order, not screen order.
 
     `policies` names who wrote each (an artifact hash or a label); `source` says why the pair exists ("sampled",
-    "finding:<id>", "file:<name>").
+    "finding:<id>", "file:<name>"). `group` joins the pairs of one ranking. `strategy` and `propensity` say how the pair was
+    selected, and with what probability; None = not drawn from a pool. `gold` is the answer known beforehand, where there is one.
     """
 
     comparison_id: str
@@ -25,13 +26,20 @@ class Comparison(Record):
     second: str
     policies: tuple[str, str] = ("unknown", "unknown")
     source: str = "sampled"
+    group: str = ""
+    strategy: str = ""
+    propensity: float | None = Field(default=None, gt=0.0, le=1.0)
+    gold: Choice | None = None
 
 
 class Judgment(Record):
     """One rater's answer to one comparison. `choice` is in stored order; `left` says which completion was shown at left.
 
     `confidence` is the rater's probability (0.5 to 1) that the choice is right; 0.5 for a tie. `simulated` marks judgments
-    that no person made.
+    that no person made. What a task did not ask for is None or empty: `margin` (0 for a tie, 1 slightly, 2 better, 3 much
+    better), `clause` (the id of the guideline's clause it leaned on), `flags`, `active_s` (seconds with the page in view and
+    input) and `judged_at` (ISO 8601, UTC). `both_bad` goes with a tie. `repeat` marks a rater's second answer to a comparison,
+    asked blind; `surplus` one beyond what was needed, from a lease that had run out.
     """
 
     comparison_id: str
@@ -41,6 +49,15 @@ class Judgment(Record):
     choice: Choice
     confidence: float = Field(ge=0.5, le=1.0)
     simulated: bool
+    judgment_id: str = ""
+    margin: int | None = Field(default=None, ge=0, le=3)
+    both_bad: bool = False
+    clause: str = ""
+    flags: tuple[str, ...] = ()
+    active_s: float | None = Field(default=None, ge=0.0)
+    judged_at: str = ""
+    repeat: bool = False
+    surplus: bool = False
 
 
 class PreferencePair(Record):
