@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+from scipy import sparse, special
 
 from truing.errors import TruingError
 
@@ -110,3 +110,13 @@ def pin_known(posterior_IL: Floats, known_I: ArrayLike | None) -> Floats:
     pinned[rows] = 0
     pinned[rows, known[rows]] = 1
     return pinned
+
+
+def evidence(joint_IL: Floats, known_I: ArrayLike | None) -> float:
+    """Log-probability of all labels: the true label summed out, or taken where it is known."""
+    total = special.logsumexp(joint_IL, axis=1)
+    if known_I is not None:
+        known = np.asarray(known_I, dtype=np.intp)
+        rows = np.flatnonzero(known >= 0)
+        total[rows] = joint_IL[rows, known[rows]]
+    return float(total.sum())

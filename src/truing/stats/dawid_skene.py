@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from truing.errors import TruingError
-from truing.stats.aggregation import Floats, Votes, make_votes, pin_known, vote_shares
+from truing.stats.aggregation import Floats, Votes, evidence, make_votes, pin_known, vote_shares
 
 SHRINKAGE = 4.0
 _LEAST = 1e-10
@@ -103,18 +103,7 @@ def _fit(votes: Votes, known_I: ArrayLike | None, pseudo_LL: Floats, tolerance: 
         confusion = np.maximum(counts + pseudo_LL, _LEAST)
         confusion /= confusion.sum(axis=2, keepdims=True)
         joint = np.log(prior) + votes.log_likelihood_IL(confusion)
-        known_or_soft = pin_known(special.softmax(joint, axis=1), known_I)
-        objective.append(_evidence(joint, known_I) + float((pseudo_LL * np.log(confusion)).sum()))
-        posterior = known_or_soft
+        posterior = pin_known(special.softmax(joint, axis=1), known_I)
+        objective.append(evidence(joint, known_I) + float((pseudo_LL * np.log(confusion)).sum()))
         converged = len(objective) > 1 and objective[-1] - objective[-2] < gain
     return DawidSkene(posterior, prior, confusion, counts, tuple(objective), converged)
-
-
-def _evidence(joint_IL: Floats, known_I: ArrayLike | None) -> float:
-    """Log-probability of all labels: the true label summed out, or taken where it is known."""
-    total = special.logsumexp(joint_IL, axis=1)
-    if known_I is not None:
-        known = np.asarray(known_I, dtype=np.intp)
-        rows = np.flatnonzero(known >= 0)
-        total[rows] = joint_IL[rows, known[rows]]
-    return float(total.sum())
