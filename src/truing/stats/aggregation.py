@@ -76,7 +76,9 @@ def make_votes(
             f"items, raters, labels and weights differ in length: {len(item)}, {len(rater)}, {len(label)}, {len(weight)}"
         )
     if min(item.min(), rater.min(), label.min()) < 0 or label.max() >= n_labels or weight.min() < 0:
-        raise TruingError(f"items, raters and weights are numbered from 0 and labels are 0 to {n_labels - 1}; drop missing labels")
+        raise TruingError(
+            f"items, raters and weights are numbered from 0 and labels are 0 to {n_labels - 1}; drop missing labels"
+        )
     n_items, n_raters = int(item.max()) + 1, int(rater.max()) + 1
     matrix = sparse.csr_array((weight, (item, rater * n_labels + label)), shape=(n_items, n_raters * n_labels))
     return Votes(matrix, n_raters, n_labels)
