@@ -135,21 +135,22 @@ def fit_rater_model(
     counts = np.bincount(answers.rater_N, answers.weight_N, answers.n_raters)
     known_R = counts > 0
     theta = np.tile(people.expected(), (answers.n_raters, 1))
+    pull = np.tile(people.sd_D**-2, (answers.n_raters, 1))
     quality = Quality(np.zeros(n_items), np.ones(n_items))
     last, converged, iteration = -np.inf, False, 0
     while not converged and iteration < max_iterations:
         iteration += 1
         found = expect(answers, theta, _item_prior(answers, people, gold), quality)
         quality = found.quality
-        theta = _newton_step(theta, found, people)
-        covariance = _covariance(found, people)
-        people = prior_of_raters.update(people, theta[known_R], covariance[known_R], start_mean, n_style)
+        theta = _newton_step(theta, found, people, pull)
+        covariance = _covariance(found, people.precision(pull))
+        pull = people.pull(theta, covariance)
+        people = prior_of_raters.update(people, theta[known_R], covariance[known_R], pull[known_R], start_mean, n_style)
         theta[~known_R] = people.expected()
         converged = abs(found.log_evidence - last) < tolerance * len(answers.item_N)
         last = found.log_evidence
-    return _result(
-        answers, theta, people, expect(answers, theta, _item_prior(answers, people, gold), quality), counts, iteration, converged
-    )
+    found = expect(answers, theta, _item_prior(answers, people, gold), quality)
+    return _result(answers, theta, people, found, people.precision(pull), counts, iteration, converged)
 
 
 def make_answers(
@@ -198,25 +199,32 @@ def _item_prior(answers: Answers, people: Population, gold_J: Floats | None) -> 
     return Quality(mean, sd)
 
 
-def _newton_step(theta_RD: Floats, found: Pass, people: Population) -> Floats:
+def _newton_step(theta_RD: Floats, found: Pass, people: Population, pull_RD: Floats) -> Floats:
     """One Newton step of every rater on complete information plus prior, no coordinate by more than LARGEST_STEP."""
-    hessian = unpack(found.complete_RP, theta_RD.shape[1]) + people.precision()
-    gradient = found.gradient_RD + people.log_density_gradient(theta_RD)
+    hessian = unpack(found.complete_RP, theta_RD.shape[1]) + people.precision(pull_RD)
+    gradient = found.gradient_RD + people.log_density_gradient(theta_RD, pull_RD)
     step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
     return theta_RD + np.clip(step, -LARGEST_STEP, LARGEST_STEP)
 
 
-def _covariance(found: Pass, people: Population) -> Floats:
-    size = found.gradient_RD.shape[1]
-    return posterior_covariance(unpack(found.complete_RP, size), unpack(found.observed_RP, size), people.precision())
+def _covariance(found: Pass, precision_RDD: Floats) -> Floats:
+    size = precision_RDD.shape[1]
+    return posterior_covariance(unpack(found.complete_RP, size), unpack(found.observed_RP, size), precision_RDD)
 
 
 def _result(
-    answers: Answers, theta_RD: Floats, people: Population, found: Pass, judgments_R: Floats, iterations: int, converged: bool
+    answers: Answers,
+    theta_RD: Floats,
+    people: Population,
+    found: Pass,
+    precision_RDD: Floats,
+    judgments_R: Floats,
+    iterations: int,
+    converged: bool,
 ) -> RaterModel:
     """From total slopes to biases, and from what style does not explain to quality. What the split rests on joins the errors."""
     to_natural = people.to_natural()
-    covariance = to_natural @ _covariance(found, people) @ to_natural.T
+    covariance = to_natural @ _covariance(found, precision_RDD) @ to_natural.T
     style = slice(2, 2 + answers.style_JK.shape[1])
     split = people.effect_variance_D * theta_RD[:, :1] ** 2
     covariance[:, np.arange(len(split[0])), np.arange(len(split[0]))] += split

@@ -1,7 +1,8 @@
 """Raters as draws from a population: what shrinks a rater with few judgments toward the others, estimated from all of them.
 
 A rater's parameters in the order of `evidence`: reliability alpha, pull to the left beta, total slopes on style, level offsets.
-All are normal around a mean, each with a spread of its own; a total slope's mean is  bias + quality effect * alpha.  That line
+Each is Student's t around a mean with a scale of its own, heavy-tailed so that the few who answer unlike the others (always left,
+at random, upside down) are neither pulled to them nor widen what is expected of them; a total slope's mean is  bias + quality effect * alpha.  That line
 through the raters is what tells a taste for style that raters share with each other (their slope at alpha = 0: a bias) from
 style that goes with quality (the slope grows with alpha, as everything does that is read off quality).
 
@@ -22,6 +23,8 @@ MEAN_BIAS_SD = 0.25
 QUALITY_EFFECT_SD = 0.5
 MEAN_SD = 3.0
 MOST_MISSING = 0.95
+TAIL = 4.0
+"""Degrees of freedom of the t distributions."""
 
 
 class Population(NamedTuple):
@@ -43,16 +46,29 @@ class Population(NamedTuple):
         matrix[:, 0] -= self.effect_D
         return matrix
 
-    def precision(self) -> Floats:
-        """Of the prior, in a rater's parameters. Shape (D, D)."""
-        to_natural = self.to_natural()
-        return np.asarray(to_natural.T @ (to_natural / self.sd_D[:, None] ** 2))
+    def pull(self, theta_RD: Floats, covariance_RDD: Floats) -> Floats:
+        """How strongly each parameter of each rater is drawn to its mean: 1 / scale^2, less for an outlier.
 
-    def log_density_gradient(self, theta_RD: Floats) -> Floats:
+        The expected precision of Student's t as a mixture of normals: (nu + 1) / (nu + E[residual^2] / scale^2) / scale^2.
+        """
+        squares = self.squared_residuals(theta_RD, covariance_RDD) / self.sd_D**2
+        return np.asarray((TAIL + 1) / (TAIL + squares) / self.sd_D**2)
+
+    def precision(self, pull_RD: Floats) -> Floats:
+        """Of the prior, in raters' parameters. Shape (R, D, D)."""
+        to_natural = self.to_natural()
+        return np.asarray(to_natural.T @ (pull_RD[:, :, None] * to_natural))
+
+    def log_density_gradient(self, theta_RD: Floats, pull_RD: Floats) -> Floats:
         """Derivative of each rater's log-prior. Shape (R, D)."""
         to_natural = self.to_natural()
+        return np.asarray(-(pull_RD * (theta_RD @ to_natural.T - self.mean_D)) @ to_natural)
+
+    def squared_residuals(self, theta_RD: Floats, covariance_RDD: Floats) -> Floats:
+        """Expected squares of what the means and quality effects leave. Shape (R, D)."""
+        to_natural = self.to_natural()
         residual = theta_RD @ to_natural.T - self.mean_D
-        return np.asarray(-(residual / self.sd_D**2) @ to_natural)
+        return np.asarray(residual**2 + np.einsum("de,ref,df->rd", to_natural, covariance_RDD, to_natural))
 
 
 def start(alpha: float, offsets: Floats, n_style: int) -> Population:
@@ -62,11 +78,11 @@ def start(alpha: float, offsets: Floats, n_style: int) -> Population:
     return Population(mean, nothing, np.full_like(mean, 0.5), nothing, nothing)
 
 
-def posterior_covariance(complete_RDD: Floats, observed_RDD: Floats, precision_DD: Floats) -> Floats:
+def posterior_covariance(complete_RDD: Floats, observed_RDD: Floats, precision_RDD: Floats) -> Floats:
     """Inverse of observed information plus prior; what is missing counts for at most MOST_MISSING of the complete in any direction,
     so that the inverse exists for a rater of whom next to nothing is known. Shape (R, D, D).
     """
-    lower = np.linalg.cholesky(complete_RDD + precision_DD)
+    lower = np.linalg.cholesky(complete_RDD + precision_RDD)
     inverse = np.linalg.inv(lower)
     missing = inverse @ (complete_RDD - observed_RDD) @ inverse.transpose(0, 2, 1)
     values, vectors = np.linalg.eigh(missing)
@@ -74,29 +90,32 @@ def posterior_covariance(complete_RDD: Floats, observed_RDD: Floats, precision_D
     return np.asarray((left / (1 - np.minimum(values, MOST_MISSING))[:, None, :]) @ left.transpose(0, 2, 1))
 
 
-def update(before: Population, theta_RD: Floats, covariance_RDD: Floats, start_mean_D: Floats, n_style: int) -> Population:
-    """Means, quality effects and spreads given what is known of each rater: one EM step under weak priors.
+def update(
+    before: Population, theta_RD: Floats, covariance_RDD: Floats, pull_RD: Floats, start_mean_D: Floats, n_style: int
+) -> Population:
+    """Means, quality effects and scales given what is known of each rater: one EM step under weak priors.
 
-    Spreads are pulled to PRIOR_SD as by PRIOR_RATERS raters; a mean bias to 0 by MEAN_BIAS_SD and a quality effect by the wider
-    QUALITY_EFFECT_SD. Where raters are equally reliable the data do not tell the two apart and these two decide: most goes to quality.
+    Scales are pulled to PRIOR_SD as by PRIOR_RATERS raters; a mean bias to 0 by MEAN_BIAS_SD and a quality effect by the wider
+    QUALITY_EFFECT_SD. Where raters are equally reliable the data do not tell the two apart, and these decide: most goes to quality.
     """
-    count, size = len(theta_RD), theta_RD.shape[1]
-    mean, effect, sd = before.mean_D.copy(), np.zeros(size), before.sd_D.copy()
+    size = theta_RD.shape[1]
+    mean, effect = before.mean_D.copy(), np.zeros(size)
     mean_variance, effect_variance = np.zeros(size), np.zeros(size)
-    alpha, alpha_variance = theta_RD[:, 0], covariance_RDD[:, 0, 0]
+    alpha = theta_RD[:, 0]
     for d in range(size):
-        value, variance, shared = theta_RD[:, d], covariance_RDD[:, d, d], covariance_RDD[:, 0, d]
+        pull = pull_RD[:, d]
         if 2 <= d < 2 + n_style:
-            moments = np.array([[count, alpha.sum()], [alpha.sum(), (alpha**2 + alpha_variance).sum()]])
-            ridge = np.diag([(sd[d] / MEAN_BIAS_SD) ** 2, (sd[d] / QUALITY_EFFECT_SD) ** 2])
-            inverse = np.linalg.inv(moments + ridge)
-            mean[d], effect[d] = inverse @ np.array([value.sum(), (alpha * value + shared).sum()])
-            mean_variance[d], effect_variance[d] = sd[d] ** 2 * np.diag(inverse)
+            cross = (pull * alpha).sum()
+            moments = np.array([[pull.sum(), cross], [cross, (pull * (alpha**2 + covariance_RDD[:, 0, 0])).sum()]])
+            inverse = np.linalg.inv(moments + np.diag([MEAN_BIAS_SD**-2, QUALITY_EFFECT_SD**-2]))
+            shared = alpha * theta_RD[:, d] + covariance_RDD[:, 0, d]
+            mean[d], effect[d] = inverse @ np.array([pull @ theta_RD[:, d], pull @ shared])
+            mean_variance[d], effect_variance[d] = np.diag(inverse)
         else:
-            pull = (sd[d] / MEAN_SD) ** 2
-            mean[d] = (value.sum() + pull * start_mean_D[d]) / (count + pull)
-            mean_variance[d] = sd[d] ** 2 / (count + pull)
-        residual = value - mean[d] - effect[d] * alpha
-        spread = residual**2 + variance - 2 * effect[d] * shared + effect[d] ** 2 * alpha_variance
-        sd[d] = np.sqrt((spread.sum() + PRIOR_RATERS * PRIOR_SD**2) / (count + PRIOR_RATERS))
-    return Population(mean, effect, sd, mean_variance, effect_variance)
+            mean_variance[d] = 1 / (pull.sum() + MEAN_SD**-2)
+            mean[d] = mean_variance[d] * (pull @ theta_RD[:, d] + MEAN_SD**-2 * start_mean_D[d])
+    after = Population(mean, effect, before.sd_D, mean_variance, effect_variance)
+    tail = pull_RD * before.sd_D**2
+    spread = (tail * after.squared_residuals(theta_RD, covariance_RDD)).sum(axis=0)
+    sd = np.sqrt((spread + PRIOR_RATERS * PRIOR_SD**2) / (len(theta_RD) + PRIOR_RATERS))
+    return after._replace(sd_D=sd)
