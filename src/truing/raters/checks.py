@@ -19,7 +19,10 @@ from truing.records import Comparison, Estimate, Judgment, Record
 from truing.stats.intervals import wilson
 from truing.stats.sequential import fair_coin, rate_at_least, rate_at_most
 
-Kind = Literal["gold", "repeats", "speed", "left", "pattern", "ties", "duplicate", "drift"]
+Kind = Literal[
+    "gold", "repeats", "speed", "left", "pattern", "ties", "duplicate",
+    "drift_gold", "drift_reliability", "drift_time", "drift_ties",
+]  # fmt: skip
 
 
 class Flag(Record):

@@ -5,7 +5,9 @@ Only first answers count: a rater's blind repeats are for `checks.py`, as second
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,7 @@ class Columns(NamedTuple):
     """N judgments by R raters of the J comparisons that have any.
 
     `answer_N` is the level in stored order: the sign is the side, the size the margin (1 where `levels` is 1, margins not being used);
-    `left_N` is +1 where `first` was at left, -1 where `second` was, 0 where nobody recorded it; `order_N` counts a rater's judgments
+    `seconds_N` is NaN where the time is unknown or zero; `left_N` is +1 where `first` was at left, -1 where `second` was, 0 where nobody recorded it; `order_N` counts a rater's judgments
     from 0 in the order given.
     """
 
@@ -32,6 +34,7 @@ class Columns(NamedTuple):
     answer_N: NDArray[np.int8]
     left_N: NDArray[np.int8]
     order_N: NDArray[np.int32]
+    seconds_N: NDArray[np.float64]
     levels: int
 
     @property
@@ -51,6 +54,14 @@ class Columns(NamedTuple):
         return np.where(self.order_N >= start[self.rater_N], weight[self.rater_N], 1.0)
 
 
+def in_order(judgments: Iterable[Judgment]) -> list[Judgment]:
+    """Judgments by the time they were made where every one has it, else in the order given."""
+    given = list(judgments)
+    if not all(j.judged_at for j in given):
+        return given
+    return sorted(given, key=lambda j: datetime.fromisoformat(j.judged_at))
+
+
 def to_columns(comparisons: Sequence[Comparison], judgments: Iterable[Judgment]) -> Columns:
     """Number raters and judged comparisons in order of appearance. Margins are used where every decided judgment has one.
 
@@ -64,6 +75,7 @@ def to_columns(comparisons: Sequence[Comparison], judgments: Iterable[Judgment])
     count: list[int] = []
     rows: list[tuple[int, int, int, int, int]] = []
     margins: list[int | None] = []
+    seconds: list[float] = []
     unknown: set[str] = set()
     for judgment in judgments:
         if judgment.comparison_id not in known:
@@ -83,6 +95,7 @@ def to_columns(comparisons: Sequence[Comparison], judgments: Iterable[Judgment])
             count.append(0)
         rows.append((item, rater, _SIDE[judgment.choice], _SIDE.get(str(judgment.left), 0), count[rater]))
         count[rater] += 1
+        seconds.append(judgment.active_s or math.nan)
         margins.append(judgment.margin if judgment.choice != "tie" else 0)
     if unknown:
         raise TruingError(f"{len(unknown)} judgments are of comparisons that are not in this set, for example {min(unknown)!r}")
@@ -99,5 +112,6 @@ def to_columns(comparisons: Sequence[Comparison], judgments: Iterable[Judgment])
         answer_N=(side_N * size_N).astype(np.int8),
         left_N=left_N.astype(np.int8),
         order_N=order_N,
+        seconds_N=np.array(seconds),
         levels=max(1, int(size_N.max())),
     )

@@ -43,6 +43,7 @@ START_ALPHA = 1.0
 GOLD_QUALITY, GOLD_SD = 1.5, 0.5
 """Prior of the quality difference where gold names the better answer: a clear one; for a gold tie the mean is 0."""
 LARGEST_STEP = 1.0
+_AT, _AT_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 
 
 class RaterModel(NamedTuple):
@@ -95,15 +96,20 @@ class RaterModel(NamedTuple):
 
     def answer_probabilities(self, item_N: ArrayLike, rater_N: ArrayLike, left_N: ArrayLike, style_JK: ArrayLike) -> Floats:
         """P(y) of further judgments, levels -M to M, quality averaged over its posterior. Shape (N, 2 M + 1)."""
-        item, rater = np.asarray(item_N), np.asarray(rater_N)
-        at, weights = np.polynomial.hermite_e.hermegauss(9)
-        bias = self.beta_R[rater] * np.asarray(left_N) + (self.gamma_RK[rater] * np.asarray(style_JK)[item]).sum(axis=1)
-        total = sum(
-            weight
-            * probabilities(self.alpha_R[rater] * (self.dq_J[item] + self.dq_sd_J[item] * x) + bias, self.offsets_RC[rater])
-            for x, weight in zip(at, weights / np.sqrt(2 * np.pi), strict=True)
-        )
-        return np.asarray(total)
+        by_node = self.answers_by_node(item_N, rater_N, left_N, style_JK)
+        return np.asarray(np.einsum("q,qnl->nl", self.node_weights(), by_node))
+
+    def answers_by_node(self, item_N: ArrayLike, rater_N: ArrayLike, left_N: ArrayLike, style_JK: ArrayLike) -> Floats:
+        """P(y) at each quadrature node of the quality's posterior. Shape (Q, N, 2 M + 1)."""
+        item, rater, style = np.asarray(item_N), np.asarray(rater_N), np.asarray(style_JK, dtype=np.float64)
+        bias = self.beta_R[rater] * np.asarray(left_N) + (self.gamma_RK[rater] * style[item]).sum(axis=1)
+        alpha, dq, sd, offsets = self.alpha_R[rater], self.dq_J[item], self.dq_sd_J[item], self.offsets_RC[rater]
+        return np.stack([probabilities(alpha * (dq + sd * node) + bias, offsets) for node in _AT])
+
+    @staticmethod
+    def node_weights() -> Floats:
+        """What each node of `answers_by_node` weighs. Shape (Q,)."""
+        return _AT_WEIGHTS / _AT_WEIGHTS.sum()
 
 
 def fit_rater_model(
