@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from crowdkit.aggregation import MACE as Reference
+from crowdkit import aggregation as reference_library
 from scipy import integrate, special
 from scipy import stats as distributions
 
@@ -18,7 +18,8 @@ def test_the_posterior_is_the_reference_librarys(n_labels: int) -> None:
     # crowd-kit 1.4.2 mixes up raters or labels that first appear out of order: give them to it in order
     order = np.lexsort((labels.label_N, labels.rater_N))
     item, rater, label = labels.item_N[order], labels.rater_N[order], labels.label_N[order]
-    reference = Reference(n_iter=300, n_restarts=1).fit(pd.DataFrame({"task": item, "worker": rater, "label": label}))
+    table = pd.DataFrame({"task": item, "worker": rater, "label": label})
+    reference = reference_library.MACE(n_iter=300, n_restarts=1).fit(table)
     mine = mace(item, rater, label, n_labels, tolerance=-np.inf, max_iterations=300)
     assert mine.posterior_IL == pytest.approx(reference.probas_.sort_index()[range(n_labels)].to_numpy(), abs=1e-6)
 

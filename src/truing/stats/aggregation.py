@@ -21,7 +21,7 @@ UNKNOWN = -1
 
 
 class MajorityVote(NamedTuple):
-    """`share_IL`: each label's share of an item's votes. `posterior_IL`: 1 for the label with most votes; tied labels share it."""
+    """`share_IL`: each label's share of an item's votes. `posterior_IL`: 1 for the label with most votes, shared where tied."""
 
     share_IL: Floats
     posterior_IL: Floats

@@ -1,6 +1,6 @@
 """Agreement between raters, and what chance alone would give: percent agreement, Cohen's and Fleiss' kappa, Krippendorff's alpha.
 
-Labels come in long format: row n says that rater `rater_N[n]` gave label `label_N[n]` to item `item_N[n]`. A label that is missing is a
+Labels come in long format: row n says that rater `rater_N[n]` gave label `label_N[n]` to item `item_N[n]`. A missing label is a
 row that is not there. Items with one label say nothing of agreement and are left out.
 
 Intervals are percentile bootstraps over items, since the labels of one item are not independent. Where a statistic has no value
@@ -36,7 +36,7 @@ RESAMPLES = 1000
 
 
 class Agreement(Record):
-    """A statistic with its 95% interval, from `n` labels on `n_clusters` items. NaN with a reason in `undefined` where it has no value."""
+    """A statistic with its 95% interval, from `n` labels on `n_clusters` items; NaN with a reason in `undefined` if it has none."""
 
     value: NullableNumber
     low: NullableNumber
@@ -65,7 +65,7 @@ class _Counts(NamedTuple):
 def percent_agreement(
     item_N: ArrayLike, rater_N: ArrayLike, label_N: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Agreement:
-    """Probability that two raters of an item, drawn at random, gave it the same label: mean over items (Fleiss 1971, eq. 2 and 3).
+    """Probability that two random raters of an item gave it the same label: mean over items (Fleiss 1971, eq. 2 and 3).
 
     Not corrected for chance. At exactly 0 or 1 a bootstrap sees no spread: the interval is then Wilson's, one trial an item.
     Raises TruingError where there is no label, lengths differ, or a rater labels an item twice.
@@ -136,8 +136,8 @@ def krippendorff_alpha(
 ) -> Agreement:
     """1 - D_o / D_e, observed over expected disagreement of pairs of labels (Krippendorff 2004, section 11.3).
 
-    An item of m labels adds its pairs with weight 1 / (m - 1). Disagreement of two values: 0 or 1 (nominal); the squared difference
-    of their mid-ranks among all labels, in numeric order (ordinal); of the values themselves (interval).
+    An item of m labels adds its pairs with weight 1 / (m - 1). Disagreement of two values: 0 or 1 (nominal); the squared
+    difference of their mid-ranks among all labels, in sorted order (ordinal); of the values themselves (interval).
     Raises as `percent_agreement`.
     """
     data = _count(item_N, rater_N, label_N)

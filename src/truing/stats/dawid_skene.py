@@ -29,8 +29,8 @@ _LEAST = 1e-10
 class DawidSkene(NamedTuple):
     """Posterior over true labels, and the raters behind it.
 
-    `confusion_RLL` is [rater, true, given], rows sum to 1; `counts_RLL` the expected labels behind it (its sum over a rater is that
-    rater's n). `objective` is the log-posterior after each iteration (log-likelihood where shrinkage is 0), never falling.
+    `confusion_RLL` is [rater, true, given], rows sum to 1; `counts_RLL` the expected labels behind it (a rater's sum to their n).
+    `objective` is the log-posterior after each iteration (log-likelihood where shrinkage is 0), never falling.
     """
 
     posterior_IL: Floats
@@ -77,9 +77,9 @@ def dawid_skene(
 ) -> DawidSkene:
     """Fit from labels in long format (numbered from 0), starting at the shares of votes.
 
-    `weight_N` scales labels, `known_I` gives true labels that are known (gold; -1 elsewhere), `shrinkage` counts in labels for each
-    true label. Converged where an iteration adds less than `tolerance` nats a label to the objective; `converged` is False where
-    `max_iterations` came first. An item without labels gets the prior.
+    `weight_N` scales labels, `known_I` gives true labels that are known (gold; -1 elsewhere), `shrinkage` counts in labels for
+    each true label. Converged where an iteration adds less than `tolerance` nats a label to the objective; `converged` is False
+    where `max_iterations` came first. An item without labels gets the prior.
     Raises TruingError as `make_votes`, or where shrinkage is negative or known labels do not fit.
     """
     if shrinkage < 0:

@@ -91,7 +91,7 @@ def bootstrap(
 
 
 def resampled_totals(features_UF: Floats, multiplicity_U: NDArray[np.intp], *, seed: int = 0, resamples: int = 1000) -> Floats:
-    """Column totals over resamples of clusters with replacement, for statistics that are functions of totals. Shape (resamples, F).
+    """Column totals over resamples of clusters with replacement, for statistics made of totals. Shape (resamples, F).
 
     Clusters with the same features are one row of `features_UF` and are drawn together, by a multinomial over
     `multiplicity_U` (how many clusters each row stands for): the same distribution as drawing them one by one.

@@ -2,8 +2,8 @@
 
     P(rater r gives l | true = k) = competence_r [l = k] + (1 - competence_r) strategy_r[l]        true labels uniform
 
-It has fewer numbers a rater than Dawid-Skene, one competence and one habit, so it finds raters who do not read (always left, coins)
-from fewer labels; it cannot say which labels a rater mixes up. Fitted by variational Bayes as in the paper's section 3.2, with
+It has fewer numbers a rater than Dawid-Skene, one competence and one habit, so it finds raters who do not read (always left,
+coins) from fewer labels; it cannot say which labels a rater mixes up. Fitted by variational Bayes as the paper advises, with
 Beta(1/2, 1/2) on competence and Dirichlet(10) on strategies.
 
 Legend: I items, R raters, L label values.
