@@ -18,6 +18,8 @@ from truing.records import Judgment, Record
 Action = Literal["re_certify", "down_weight", "re_queue"]
 LEAST_WEIGHT = 0.05
 SAME_PERSON_WEIGHT = 0.5
+NEARLY_AS_GOOD = 0.8
+"""A weight above this after a change is left at 1."""
 
 
 class Advice(Record):
@@ -89,25 +91,25 @@ def _same_person(flag: Flag, _: RaterEvidence) -> list[Advice]:
 
 
 def _got_worse(flag: Flag, rater: RaterEvidence) -> list[Advice]:
-    """From the change on, a judgment weighs by how much information is left in it: (alpha after / alpha before)^2."""
+    """From the change on, a judgment weighs by how much information is left in it: (alpha after / alpha before)^2.
+
+    Where nearly all of it is, only a fall in gold calls for something.
+    """
     if flag.at_judgment is None or flag.evidence["after"] >= flag.evidence["before"]:
         return []
     before, after = rater.reliability[flag.at_judgment]
-    evidence = {**flag.evidence, "alpha_before": before, "alpha_after": after}
-    advice = [Advice(rater_id=flag.rater_id, action="re_certify", reason=flag.message, evidence=evidence)]
-    if after < before:
-        weight = max(LEAST_WEIGHT, (max(after, 0.0) / before) ** 2)
-        advice.append(
-            Advice(
-                rater_id=flag.rater_id,
-                action="down_weight",
-                reason=flag.message,
-                from_judgment=flag.at_judgment,
-                weight=round(weight, 3),
-                evidence=evidence,
-            )
-        )
-    return [*advice, _again(flag, (j.comparison_id for j in rater.judgments[flag.at_judgment - 1 :]))]
+    weight = max(LEAST_WEIGHT, (max(after, 0.0) / before) ** 2) if before > 0 else 1.0
+    if weight > NEARLY_AS_GOOD:
+        return _re_certify(flag, rater) if flag.kind == "drift_gold" else []
+    low = Advice(
+        rater_id=flag.rater_id,
+        action="down_weight",
+        reason=flag.message,
+        from_judgment=flag.at_judgment,
+        weight=round(weight, 3),
+        evidence={**flag.evidence, "alpha_before": before, "alpha_after": after},
+    )
+    return [*_re_certify(flag, rater), low, _again(flag, (j.comparison_id for j in rater.judgments[flag.at_judgment - 1 :]))]
 
 
 def _again(flag: Flag, comparison_ids: Iterable[str]) -> Advice:
@@ -129,7 +131,7 @@ RULES: Mapping[Kind, Callable[[Flag, RaterEvidence], list[Advice]]] = {
     "repeats": _re_certify,
     "left": _re_certify,
     "pattern": _not_reading,
-    "ties": _not_reading,
+    "ties": _re_certify,
     "speed": _too_fast,
     "duplicate": _same_person,
     "drift_gold": _got_worse,

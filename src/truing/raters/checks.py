@@ -66,21 +66,29 @@ def check_rater(
     judgments: Sequence[Judgment], comparisons: Mapping[str, Comparison], usual_s: UsualTime, config: ChecksConfig
 ) -> tuple[RaterChecks, list[Flag]]:
     """What one rater's judgments, in order, show. `comparisons` by id."""
+    fast = fast_answers(judgments, comparisons, usual_s, config)
+    decided = sides(judgments)
     checks = RaterChecks(
         rater_id=judgments[0].rater_id,
         judgments=len(judgments),
         gold=_rate(right for _, right in gold_answers(judgments, comparisons)),
         repeats=_rate(repeated_alike(judgments)),
-        left=_rate(chose_left for _, chose_left in sides(judgments)),
+        left=_rate(chose_left for _, chose_left in decided),
         ties=wilson(sum(j.choice == "tie" for j in judgments), len(judgments)),
-        fast=_rate(fast for _, fast in fast_answers(judgments, comparisons, usual_s, config)),
+        fast=_rate(is_fast for _, is_fast in fast),
         median_s=float(np.median(times)) if (times := [j.active_s for j in judgments if j.active_s is not None]) else None,
         answer_bits=_entropy_bits(_on_screen(j) for j in judgments),
-        longest_run=max((len(list(run)) for _, run in groupby(side for _, side in sides(judgments))), default=0),
+        longest_run=max((len(list(run)) for _, run in groupby(side for _, side in decided)), default=0),
     )
-    tests = (_gold_flag, _repeats_flag, _speed_flag, _left_flag, _pattern_flag, _ties_flag)
-    flags = [flag for test in tests if (flag := test(checks, judgments, comparisons, config)) is not None]
-    return checks, flags
+    found = (
+        _gold_flag(checks, gold_answers(judgments, comparisons), config),
+        _repeats_flag(checks, config),
+        _speed_flag(checks, fast, config),
+        _left_flag(checks, decided, config),
+        _pattern_flag(checks, decided, config),
+        _ties_flag(checks, judgments, config),
+    )
+    return checks, [flag for flag in found if flag is not None]
 
 
 def gold_answers(judgments: Sequence[Judgment], comparisons: Mapping[str, Comparison]) -> list[tuple[int, bool]]:
@@ -147,8 +155,7 @@ def _log_times(judgments: Sequence[Judgment], comparisons: Mapping[str, Comparis
     return np.array([(math.log(max(1, characters(comparisons[j.comparison_id]))), math.log(t)) for j, t in known]).reshape(-1, 2)
 
 
-def _gold_flag(checks: RaterChecks, judgments: Sequence[Judgment], comparisons: Mapping[str, Comparison], config: ChecksConfig) -> Flag | None:
-    answers = gold_answers(judgments, comparisons)
+def _gold_flag(checks: RaterChecks, answers: Sequence[tuple[int, bool]], config: ChecksConfig) -> Flag | None:
     bet = config.gold_pass_mark - 0.2
     test = rate_at_least([right for _, right in answers], config.gold_pass_mark, bet=max(bet, 0.05), alpha=config.gold_alpha)
     if test.crossed_at is None or checks.gold is None:
@@ -157,22 +164,23 @@ def _gold_flag(checks: RaterChecks, judgments: Sequence[Judgment], comparisons: 
     return _flag(checks, "gold", message, answers[test.crossed_at - 1][0], p_value=test.p_value, accuracy=checks.gold.value)
 
 
-def _repeats_flag(checks: RaterChecks, judgments: Sequence[Judgment], _: Mapping[str, Comparison], config: ChecksConfig) -> Flag | None:
+def _repeats_flag(checks: RaterChecks, config: ChecksConfig) -> Flag | None:
     if checks.repeats is None or checks.repeats.high >= config.repeat_consistency:
         return None
     message = f"{checks.repeats.value:.0%} of {checks.repeats.n} blind repeats answered as before"
-    return _flag(checks, "repeats", message, len(judgments) - 1, consistency=checks.repeats.value, high=checks.repeats.high)
+    return _flag(checks, "repeats", message, checks.judgments - 1, consistency=checks.repeats.value, high=checks.repeats.high)
 
 
-def _speed_flag(checks: RaterChecks, judgments: Sequence[Judgment], _: Mapping[str, Comparison], config: ChecksConfig) -> Flag | None:
-    if checks.fast is None or checks.fast.low <= config.fast_answers:
+def _speed_flag(checks: RaterChecks, fast: Sequence[tuple[int, bool]], config: ChecksConfig) -> Flag | None:
+    bet = (1 + 3 * config.fast_answers) / 4
+    test = rate_at_most([is_fast for _, is_fast in fast], config.fast_answers, bet=bet, alpha=config.fast_alpha)
+    if test.crossed_at is None or checks.fast is None:
         return None
     message = f"{checks.fast.value:.0%} of {checks.fast.n} answers came faster than the texts can be read"
-    return _flag(checks, "speed", message, len(judgments) - 1, share=checks.fast.value, low=checks.fast.low)
+    return _flag(checks, "speed", message, fast[test.crossed_at - 1][0], p_value=test.p_value, share=checks.fast.value)
 
 
-def _left_flag(checks: RaterChecks, judgments: Sequence[Judgment], _: Mapping[str, Comparison], config: ChecksConfig) -> Flag | None:
-    decided = sides(judgments)
+def _left_flag(checks: RaterChecks, decided: Sequence[tuple[int, bool]], config: ChecksConfig) -> Flag | None:
     test = fair_coin([left for _, left in decided], bet=config.left_bet, alpha=config.left_alpha)
     if test.crossed_at is None or checks.left is None:
         return None
@@ -180,8 +188,7 @@ def _left_flag(checks: RaterChecks, judgments: Sequence[Judgment], _: Mapping[st
     return _flag(checks, "left", message, decided[test.crossed_at - 1][0], p_value=test.p_value, left_share=checks.left.value)
 
 
-def _pattern_flag(checks: RaterChecks, judgments: Sequence[Judgment], _: Mapping[str, Comparison], config: ChecksConfig) -> Flag | None:
-    decided = sides(judgments)
+def _pattern_flag(checks: RaterChecks, decided: Sequence[tuple[int, bool]], config: ChecksConfig) -> Flag | None:
     same = [a == b for (_, a), (_, b) in pairwise(decided)]
     test = fair_coin(same, bet=config.pattern_bet, alpha=config.pattern_alpha)
     if test.crossed_at is None:
@@ -191,7 +198,7 @@ def _pattern_flag(checks: RaterChecks, judgments: Sequence[Judgment], _: Mapping
     return _flag(checks, "pattern", message, decided[test.crossed_at][0], p_value=test.p_value, same_side_share=share)
 
 
-def _ties_flag(checks: RaterChecks, judgments: Sequence[Judgment], _: Mapping[str, Comparison], config: ChecksConfig) -> Flag | None:
+def _ties_flag(checks: RaterChecks, judgments: Sequence[Judgment], config: ChecksConfig) -> Flag | None:
     bet = (1 + config.most_ties) / 2
     test = rate_at_most([j.choice == "tie" for j in judgments], config.most_ties, bet=bet, alpha=config.ties_alpha)
     if test.crossed_at is None:

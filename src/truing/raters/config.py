@@ -23,8 +23,9 @@ class ChecksConfig(Config):
     fast_s: float = Field(default=3.0, ge=0)
     fast_share: float = Field(default=0.2, ge=0)
     """An answer is fast below `fast_s` seconds, or below this share of the rater's own usual time for as much text."""
-    fast_answers: float = Field(default=0.05, ge=0, le=1)
-    """Flagged where the low end of a rater's share of fast answers lies above this."""
+    fast_answers: float = Field(default=0.05, gt=0, lt=1)
+    """Flagged once a sequential test says that a larger share of a rater's answers is fast."""
+    fast_alpha: float = Field(default=0.005, gt=0, lt=1)
     left_bet: float = Field(default=0.62, gt=0.5, lt=1)
     """Share of one side that the left-right test bets on; departures below about 0.56 are not reported."""
     left_alpha: float = Field(default=0.008, gt=0, lt=1)
@@ -40,5 +41,9 @@ class ChecksConfig(Config):
     """Probability of flagging any pair of independent raters, over all pairs."""
     drift_alpha: float = Field(default=0.001, gt=0, lt=1)
     """Probability that a constant stream of a constant rater is called a drift."""
+    drift_time_factor: float = Field(default=2.0, gt=1)
+    """Everybody gets faster with practice: a change in time is reported from this factor on."""
+    drift_ties_change: float = Field(default=0.15, gt=0, lt=1)
+    """A change in the share of ties is reported from this on."""
     drift_least: int = Field(default=20, ge=8)
     """Judgments before and after a change for it to be looked at."""

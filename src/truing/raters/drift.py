@@ -81,7 +81,7 @@ def drift_flags(
         for name, stream in streams.items():
             known = rows[np.isfinite(stream[rows])]
             change = change_point(stream[known], config.drift_least)
-            if change is not None and change.p_value < config.drift_alpha:
+            if change is not None and change.p_value < config.drift_alpha and _is_large(name, change, config):
                 flags.append(_flag(columns, known, name, change))
     return flags
 
@@ -114,6 +114,12 @@ def split_at(columns: Columns, from_judgment: Mapping[str, int]) -> tuple[Column
     for name, start in from_judgment.items():
         rater_N[(columns.rater_N == known[name]) & (columns.order_N >= start)] = numbers[name]
     return columns._replace(rater_N=rater_N, raters=(*columns.raters, *(f"{name} (after)" for name in from_judgment))), numbers
+
+
+def _is_large(stream: Stream, change: Change, config: ChecksConfig) -> bool:
+    """Whether a change is worth a look, beyond being real."""
+    least = {"time": math.log(config.drift_time_factor), "ties": config.drift_ties_change}
+    return abs(change.after - change.before) >= least.get(stream, 0.0)
 
 
 def _flag(columns: Columns, rows: NDArray[np.intp], stream: Stream, change: Change) -> Flag:

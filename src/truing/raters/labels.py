@@ -47,7 +47,7 @@ def soft_labels(
 ) -> list[PreferencePair]:
     """One pair a judged comparison, in the comparisons' order; `chosen` is the better one by the label, `first` at exactly 0.5.
 
-    `down_weighted` gives, for a rater, the weight of their judgments from the k-th on (`actions.down_weights`).
+    `down_weighted` gives, for a rater, the weight of their judgments from the k-th on (`advice.down_weights`).
     Repeats do not count. Raises TruingError as `to_columns`, and where there is no judgment.
     """
     given = list(judgments)
