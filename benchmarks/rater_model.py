@@ -2,10 +2,11 @@
 
     python -m benchmarks.rater_model --json
 
-UKPConvArg1: five votes a pair of arguments (first, second, equal), each vote predicted from the other four of its pair and all votes of
-other pairs: five folds, one vote of each pair held out in turn. Log-likelihood in nats a vote. What it is compared with is given its
-best setting in hindsight: majority vote as smoothed shares (n_y + k p_y) / (n + k), Dawid-Skene by its predictive distribution.
-Intervals are paired bootstraps over pairs, and over stances (24 debates' sides), which is stricter. The data lie beside the checkout.
+UKPConvArg1: five votes a pair of arguments (first, second, equal), each vote predicted from the other four of its pair and all
+votes of other pairs: five folds, one vote of each pair held out in turn. Log-likelihood in nats a vote. What it is compared
+with is given its best setting in hindsight: majority vote as smoothed shares (n_y + k p_y) / (n + k), Dawid-Skene by its
+predictive distribution. Intervals are paired bootstraps over pairs, and over stances (24 debates' sides), which is stricter.
+The data lie beside the checkout.
 """
 
 from __future__ import annotations

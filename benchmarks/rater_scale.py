@@ -2,9 +2,10 @@
 
     python -m benchmarks.rater_scale --sizes 100000 1000000 10000000 --json
 
-Times are CPU seconds. Each size in a process of its own: three simulated judgments a comparison, a thousand a rater, two style columns, ties. `peak_mb` is the
-process's largest resident set, interpreter and data included; `data_mb` what it was when fitting began. The last line has the growth
-of time and of memory above the start for each step in size, over the growth in judgments: at most 1 is linear.
+Times are CPU seconds. Each size in a process of its own: three simulated judgments a comparison, a thousand a rater, two style
+columns, ties. `peak_mb` is the process's largest resident set, interpreter and data included; `data_mb` what it was when
+fitting began. The last line has the growth of time and of memory above the start for each step in size, over the growth in
+judgments: at most 1 is linear.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def main() -> None:
             "to": b["judgments"],
             "pass_time": round(b["pass_s"] / a["pass_s"] / (b["judgments"] / a["judgments"]), 3),
             "time": round(b["fit_s"] / a["fit_s"] / (b["judgments"] / a["judgments"]), 3),
-            "memory": round((b["peak_mb"] - b["start_mb"]) / (a["peak_mb"] - a["start_mb"]) / (b["judgments"] / a["judgments"]), 3),
+            "memory": round(
+                (b["peak_mb"] - b["start_mb"]) / (a["peak_mb"] - a["start_mb"]) / (b["judgments"] / a["judgments"]), 3
+            ),
         }
         for a, b in pairwise(rows)
     ]

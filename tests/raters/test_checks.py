@@ -29,7 +29,8 @@ def test_a_rater_who_takes_the_left_in_65_of_100_is_flagged_within_300_and_hones
     honest = rng.random((SEEDS, 1000)) < 0.5
     left = [fair_coin(row, **settings).crossed_at is not None for row in honest]
     pattern = [
-        fair_coin(row[1:] == row[:-1], bet=CONFIG.pattern_bet, alpha=CONFIG.pattern_alpha).crossed_at is not None for row in honest
+        fair_coin(row[1:] == row[:-1], bet=CONFIG.pattern_bet, alpha=CONFIG.pattern_alpha).crossed_at is not None
+        for row in honest
     ]
     assert np.mean(np.logical_or(left, pattern)) < 0.01
 
@@ -61,7 +62,12 @@ def test_gold_is_tested_against_the_pass_mark() -> None:
 
 
 def test_repeats_are_compared_with_the_first_answer() -> None:
-    votes = [vote("a", "first", "r"), vote("b", "tie", "r"), vote("a", "first", "r", repeat=True), vote("b", "first", "r", repeat=True)]
+    votes = [
+        vote("a", "first", "r"),
+        vote("b", "tie", "r"),
+        vote("a", "first", "r", repeat=True),
+        vote("b", "first", "r", repeat=True),
+    ]
     assert repeated_alike(votes) == [True, False]
     assert repeated_alike([vote("c", "first", "r", repeat=True)]) == []
 

@@ -149,7 +149,7 @@ class PreferencesConfig(Config):
     targeted_fraction: float = Field(default=0.25, ge=0, le=1)
     """Share of the comparisons that goes to what the last round's findings point at: their prompts and counterfactual pairs."""
     labels: How = "majority"
-    """How judgments become labels: the share that chose it; Dawid-Skene's posterior; or the pairwise rater model's, biases removed."""
+    """How judgments become labels: shares, Dawid-Skene's posterior, or the pairwise rater model's with biases removed."""
     superseded_weight: float = Field(default=0.3, ge=0, le=1)
     """Weight of an earlier round's pair whose guideline lacks a clause added since; 0 leaves it out."""
 

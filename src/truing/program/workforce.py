@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from truing.raters.assessment import Assessment, RaterRow
 from truing.raters.leaderboard import Leaderboard
 from truing.records import Estimate
+from truing.stats.agreement import Agreement
 
 UNITS = {"length": "a doubling", "markdown": "a doubling of marks", "agreement": "where an answer says that the user is right"}
 SIMULATED = "raters simulated: no person made these judgments"
@@ -17,8 +18,7 @@ def render_assessment(found: Assessment, most: int) -> str:
     lines = [SIMULATED] if found.simulated else []
     lines += [
         f"{found.judgments} judgments of {found.comparisons} comparisons by {len(found.raters)} raters",
-        f"agreement {_agreement(found.agreement.value, found.agreement.low, found.agreement.high)}, "
-        f"Krippendorff's alpha {_agreement(found.krippendorff_alpha.value, found.krippendorff_alpha.low, found.krippendorff_alpha.high)}",
+        f"agreement {_agreement(found.agreement)}, Krippendorff's alpha {_agreement(found.krippendorff_alpha)}",
     ]
     lines += [f"{name} is worth {_interval(value)} sd of quality {UNITS[name]}" for name, value in found.quality_effects.items()]
     if not found.converged:
@@ -32,7 +32,9 @@ def render_assessment(found: Assessment, most: int) -> str:
     lines += ["", "what happens next:"] if found.advice else []
     for advice in found.advice:
         where = f" from judgment {advice.from_judgment} to weight {advice.weight:g}" if advice.weight is not None else ""
-        lines.append(f"  {advice.rater_id}  {advice.action.replace('_', '-')}{where}{_again(advice.comparison_ids)}: {advice.reason}")
+        lines.append(
+            f"  {advice.rater_id}  {advice.action.replace('_', '-')}{where}{_again(advice.comparison_ids)}: {advice.reason}"
+        )
     lines += ["", "questions to the guideline:"] if found.questions else []
     lines += [f"  {question.question_id}  {question.text}" for question in found.questions]
     return "\n".join(lines)
@@ -92,8 +94,8 @@ def _interval(value: Estimate) -> str:
     return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
 
 
-def _agreement(value: float, low: float, high: float) -> str:
-    return "undefined" if value != value else f"{value:.3f} [{low:.3f}, {high:.3f}]"  # noqa: PLR0124 - NaN is unequal to itself
+def _agreement(found: Agreement) -> str:
+    return f"undefined ({found.undefined})" if found.undefined else f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

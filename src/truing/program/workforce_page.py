@@ -1,4 +1,6 @@
-"""Raters as one HTML page that needs nothing else: their reliability and biases drawn with intervals, flags, advice, questions."""
+"""Raters as one HTML page that needs nothing else: their reliability and biases drawn with intervals, flags, advice,
+questions.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from pydantic import Field
+
 from truing.raters.checks import Flag, Kind
 from truing.records import Judgment, Record
 
@@ -31,7 +33,7 @@ class Advice(Record):
     from_judgment: int | None = None
     weight: float | None = None
     comparison_ids: tuple[str, ...] = ()
-    evidence: dict[str, float] = {}
+    evidence: dict[str, float] = Field(default_factory=dict)
 
 
 class RaterEvidence(NamedTuple):
@@ -51,7 +53,9 @@ def advise(flags: Iterable[Flag], evidence: Mapping[str, RaterEvidence]) -> list
 
 
 def down_weights(advice: Iterable[Advice]) -> dict[str, tuple[int, float]]:
-    """For `soft_labels`: rater -> (first judgment that counts less, from 0; its weight). Of several, the earliest and the least."""
+    """For `soft_labels`: rater -> (first judgment that counts less, from 0; its weight). Of several, the earliest and the
+    least.
+    """
     found: dict[str, tuple[int, float]] = {}
     for one in advice:
         if one.action == "down_weight" and one.from_judgment is not None and one.weight is not None:
@@ -67,7 +71,12 @@ def _re_certify(flag: Flag, _: RaterEvidence) -> list[Advice]:
 def _not_reading(flag: Flag, rater: RaterEvidence) -> list[Advice]:
     """Answers follow a pattern whatever is asked: they say next to nothing, from the first on."""
     low = Advice(
-        rater_id=flag.rater_id, action="down_weight", reason=flag.message, from_judgment=1, weight=LEAST_WEIGHT, evidence=flag.evidence
+        rater_id=flag.rater_id,
+        action="down_weight",
+        reason=flag.message,
+        from_judgment=1,
+        weight=LEAST_WEIGHT,
+        evidence=flag.evidence,
     )
     return [*_re_certify(flag, rater), low, _again(flag, (j.comparison_id for j in rater.judgments))]
 

@@ -1,8 +1,8 @@
 """Everything that judgments say of their raters, in one record: agreement, parameters, checks, flags, advice, questions.
 
-    from truing.raters.assessment import assess
-    found = assess(comparisons, judgments)
-    found.raters[0].reliability, found.advice
+from truing.raters.assessment import assess
+found = assess(comparisons, judgments)
+found.raters[0].reliability, found.advice
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ HALF = float(distributions.norm.ppf(0.975))
 class RaterRow(Record):
     """One rater. Reliability is in log-odds a standard deviation of quality, the rest in log-odds.
 
-    `position` is the pull to the left; `tastes` what a style adds beyond its worth: length and markdown a doubling, agreement where
-    one answer says that the user is right. `tie_log_odds`: a tie against either side, between answers that are equally good.
+    `position` is the pull to the left; `tastes` what a style adds beyond its worth: length and markdown a doubling, agreement
+    where one answer says that the user is right. `tie_log_odds`: a tie against either side, between answers that are equally
+    good.
     """
 
     rater_id: str
@@ -47,7 +48,9 @@ class RaterRow(Record):
 
 
 class Assessment(Record):
-    """A workforce as its judgments show it. `quality_effects`: what a unit of a style adds to quality, in its standard deviations."""
+    """A workforce as its judgments show it. `quality_effects`: what a unit of a style adds to quality, in its standard
+    deviations.
+    """
 
     comparisons: int
     judgments: int
@@ -106,7 +109,9 @@ def assess(
         agreement=percent_agreement(*labels, resamples=resamples),
         krippendorff_alpha=krippendorff_alpha(*labels, "ordinal", resamples=resamples),
         quality_effects={
-            name: _estimate(float(model.quality_effect_K[k]), float(np.sqrt(model.population.effect_variance_D[2 + k])), len(columns.raters))
+            name: _estimate(
+                float(model.quality_effect_K[k]), float(np.sqrt(model.population.effect_variance_D[2 + k])), len(columns.raters)
+            )
             for k, name in enumerate(style.names)
         },
         raters=tuple(_row(number, columns, model, style, checked, workforce) for number in range(len(columns.raters))),
@@ -131,7 +136,7 @@ def _row(
     checked: Mapping[str, tuple[RaterChecks, list[Flag]]],
     workforce: Mapping[str, Sequence[Judgment]],
 ) -> RaterRow:
-    name, n = columns.raters[number], int(round(model.judgments_R[number]))
+    name, n = columns.raters[number], round(model.judgments_R[number])
     values = [_estimate(float(v), float(e), n) for v, e in zip(model.rater_RD[number], model.error_RD[number], strict=True)]
     return RaterRow(
         rater_id=name,

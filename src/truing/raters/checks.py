@@ -1,7 +1,7 @@
 """Is a rater reading? Gold, blind repeats, speed and straight lines, rater by rater. A check flags; it rejects nobody.
 
-Gold, sides and ties are tested sequentially (`stats/sequential.py`): one may look after every judgment, and the stated error rate still
-holds over a rater's whole career.
+Gold, sides and ties are tested sequentially (`stats/sequential.py`): one may look after every judgment, and the stated error
+rate still holds over a rater's whole career.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import groupby, pairwise
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from truing.raters.config import ChecksConfig
 from truing.records import Comparison, Estimate, Judgment, Record
@@ -32,7 +33,7 @@ class Flag(Record):
     kind: Kind
     message: str
     at_judgment: int | None = None
-    evidence: dict[str, float] = {}
+    evidence: dict[str, float] = Field(default_factory=dict)
 
 
 class RaterChecks(Record):

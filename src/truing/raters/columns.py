@@ -22,9 +22,9 @@ _SIDE = {"first": 1, "tie": 0, "second": -1}
 class Columns(NamedTuple):
     """N judgments by R raters of the J comparisons that have any.
 
-    `answer_N` is the level in stored order: the sign is the side, the size the margin (1 where `levels` is 1, margins not being used);
-    `seconds_N` is NaN where the time is unknown or zero; `left_N` is +1 where `first` was at left, -1 where `second` was, 0 where nobody recorded it; `order_N` counts a rater's judgments
-    from 0 in the order given.
+    `answer_N` is the level in stored order: the sign is the side, the size the margin (1 where `levels` is 1, margins not being
+    used); `seconds_N` is NaN where the time is unknown or zero; `left_N` is +1 where `first` was at left, -1 where `second`
+    was, 0 where nobody recorded it; `order_N` counts a rater's judgments from 0 in the order given.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -87,8 +87,8 @@ def to_columns(comparisons: Sequence[Comparison], judgments: Iterable[Judgment])
         rater = raters.setdefault(judgment.rater_id, len(raters))
         if (item, rater) in seen:
             raise TruingError(
-                f"rater {judgment.rater_id!r} judged comparison {judgment.comparison_id!r} twice, and the second is not marked as a "
-                "repeat: keep the answer that stands"
+                f"rater {judgment.rater_id!r} judged comparison {judgment.comparison_id!r} twice, and the second is not marked "
+                "as a repeat: keep the answer that stands"
             )
         seen.add((item, rater))
         if rater == len(count):

@@ -52,7 +52,9 @@ class Change(NamedTuple):
 
 
 def change_point(values: Sequence[float] | Floats, least: int) -> Change | None:
-    """The most likely change in mean with at least `least` observations on either side. None where there are too few, or no spread."""
+    """The most likely change in mean with at least `least` observations on either side. None where there are too few, or no
+    spread.
+    """
     x = np.asarray(values, dtype=np.float64)
     n = len(x)
     if n < 2 * least or np.ptp(x) == 0:
@@ -104,7 +106,8 @@ def judgment_streams(
 
 
 def split_at(columns: Columns, from_judgment: Mapping[str, int]) -> tuple[Columns, dict[str, int]]:
-    """The same judgments with the raters named as two: themselves up to their k-th judgment (from 0), and after it a rater of their own.
+    """The same judgments with the raters named as two: themselves up to their k-th judgment (from 0), and after it a rater of
+    their own.
 
     Second: the number that each has from then on.
     """

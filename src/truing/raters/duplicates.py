@@ -1,11 +1,11 @@
 """Two accounts, one person? Pairs of raters who agree more, or keep time together more, than other pairs do.
 
-Agreement is held against what the rater model expects of these two on these comparisons, each answering for themself: the quality
-differences, both reliabilities, tastes and habits are already in it, so two careful raters are not called one person for both being
-right. Times are held together by the correlation of log seconds, what the length of the text explains taken off.
+Agreement is held against what the rater model expects of these two on these comparisons, each answering for themself: the
+quality differences, both reliabilities, tastes and habits are already in it, so two careful raters are not called one person
+for both being right. Times are held together by the correlation of log seconds, what the length of the text explains taken off.
 
-No model of answers is exact and hard comparisons slow everybody, so excess is measured from the median pair, in units of how much
-pairs differ (an empirical null; Efron 2004), never less than chance alone gives:
+No model of answers is exact and hard comparisons slow everybody, so excess is measured from the median pair, in units of how
+much pairs differ (an empirical null; Efron 2004), never less than chance alone gives:
 
     z = (excess - median excess) / (standard error * max(1, spread of pairs))        flagged beyond alpha / 2 / pairs (Bonferroni)
 
@@ -52,7 +52,9 @@ def duplicate_flags(
     config: ChecksConfig,
     log_time_N: Floats | None = None,
 ) -> list[Flag]:
-    """A flag for either rater of each suspicious pair. `log_time_N`: log seconds less what the text's length explains, NaN unknown."""
+    """A flag for either rater of each suspicious pair. `log_time_N`: log seconds less what the text's length explains, NaN
+    unknown.
+    """
     times = np.full(len(columns.item_N), np.nan) if log_time_N is None else log_time_N
     pairs = [
         _measure(columns, model, style_JK, times, first, second, rows)

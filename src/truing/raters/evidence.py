@@ -10,6 +10,7 @@ Legend: N judgments, J items, R raters, Q nodes, K style columns, C level offset
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +43,7 @@ class Answers(NamedTuple):
     @property
     def n_parameters(self) -> int:
         """D."""
-        return 2 + self.style_JK.shape[1] + self.levels
+        return 2 + int(self.style_JK.shape[1]) + self.levels
 
 
 class Quality(NamedTuple):
@@ -53,7 +54,9 @@ class Quality(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """Sums of one pass. Information is packed (P); `observed` is `complete` less what not knowing the quality takes (Louis 1982)."""
+    """Sums of one pass. Information is packed (P); `observed` is `complete` less what not knowing the quality takes (Louis
+    1982).
+    """
 
     log_evidence: float
     quality: Quality
@@ -101,7 +104,7 @@ def _pieces(starts_J: NDArray[np.intp]) -> list[tuple[int, int]]:
     total = int(starts_J[-1])
     cuts = np.searchsorted(starts_J, np.arange(PIECE, total, PIECE))
     edges = np.unique(np.concatenate([[0], cuts, [len(starts_J) - 1]]))
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [(int(a), int(b)) for a, b in itertools.pairwise(edges)]
 
 
 class _Piece:
@@ -178,7 +181,9 @@ class _Piece:
 
 
 class _Second(NamedTuple):
-    """Second-order sums over nodes from which a judgment's D x D matrix is built: x = quality, z = left and style, c = offsets."""
+    """Second-order sums over nodes from which a judgment's D x D matrix is built: x = quality, z = left and style, c =
+    offsets.
+    """
 
     xx: Floats
     x1: Floats

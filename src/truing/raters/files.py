@@ -19,7 +19,8 @@ class Judged(NamedTuple):
 
 
 def read_judged(judgments: Path, comparisons: Path | None = None) -> Judged:
-    """Read both files. A folder stands for its judgments.jsonl; without `comparisons`, comparisons.jsonl beside the judgments is read.
+    """Read both files. A folder stands for its judgments.jsonl; without `comparisons`, comparisons.jsonl beside the judgments
+    is read.
 
     Raises TruingError naming file and line where a row cannot be used: a wrong field, a comparison that is not there, or a second
     answer of a rater to a comparison that is not marked as a repeat.
@@ -42,7 +43,7 @@ def read_judged(judgments: Path, comparisons: Path | None = None) -> Judged:
         earlier = first_line.setdefault((judgment.comparison_id, judgment.rater_id), line)
         if earlier != line:
             raise TruingError(
-                f"{path}:{line}: {judgment.rater_id!r} judged {judgment.comparison_id!r} in line {earlier} already; keep the answer "
-                "that stands, or mark a blind repeat as repeat = true"
+                f"{path}:{line}: {judgment.rater_id!r} judged {judgment.comparison_id!r} in line {earlier} already; keep the "
+                "answer that stands, or mark a blind repeat as repeat = true"
             )
     return Judged(rows, in_order(given))

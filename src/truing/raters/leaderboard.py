@@ -1,7 +1,7 @@
 """Which policy do raters prefer? Strengths from judgments of comparisons whose policies are known, at equal style and side.
 
-Davidson's model where there are ties, Bradley-Terry's else (`stats/bradley_terry.py`). Style differences (`style.py`) and the side shown
-are covariates: what length or the left gains is not counted as strength. Intervals are clustered by comparison.
+Davidson's model where there are ties, Bradley-Terry's else (`stats/bradley_terry.py`). Style differences (`style.py`) and the
+side shown are covariates: what length or the left gains is not counted as strength. Intervals are clustered by comparison.
 """
 
 from __future__ import annotations

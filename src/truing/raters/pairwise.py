@@ -1,6 +1,7 @@
 """The pairwise rater model: a latent quality difference for every comparison, a reliability and biases for every rater.
 
-    eta = alpha_r * dq_i + beta_r * left + gamma_r . style_i        dq_i ~ N(quality effect . style_i, sd so that the residual's is 1)
+    eta = alpha_r * dq_i + beta_r * left + gamma_r . style_i        dq_i ~ N(quality effect . style_i, sd so that the residual's
+    is 1)
 
 eta is rater r's log-odds for the first answer of comparison i in stored order; left is +1 where the first was shown at left, -1
 otherwise; style_i are differences first minus second (length, markdown, agreement with the user: `style.py`). Answers with ties
@@ -47,7 +48,8 @@ _AT, _AT_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 
 
 class RaterModel(NamedTuple):
-    """The fit. Rows of `rater_RD` are alpha, beta, gamma (one a style), level offsets; `rater_covariance_RDD` is their uncertainty.
+    """The fit. Rows of `rater_RD` are alpha, beta, gamma (one a style), level offsets; `rater_covariance_RDD` is their
+    uncertainty.
 
     `dq_J` and `dq_sd_J` are the posterior of the quality difference, what style adds to quality included.
     `judgments_R` counts each rater's judgments (by weight).
@@ -109,7 +111,7 @@ class RaterModel(NamedTuple):
     @staticmethod
     def node_weights() -> Floats:
         """What each node of `answers_by_node` weighs. Shape (Q,)."""
-        return _AT_WEIGHTS / _AT_WEIGHTS.sum()
+        return np.asarray(_AT_WEIGHTS / _AT_WEIGHTS.sum())
 
 
 def fit_rater_model(
@@ -128,17 +130,17 @@ def fit_rater_model(
 ) -> RaterModel:
     """Fit from judgments in long format, items and raters numbered from 0.
 
-    `answer_N` is -1, 0, 1 (second, tie, first; stored order), or -3..3 with `levels=3`; `left_N` is +1 where the first was shown at
-    left, -1 where the second was, 0 unknown; `style_JK` first minus second; `weight_N` what a judgment counts; `gold_J` +1, 0 or -1 where the answer is known and
-    NaN elsewhere. Converged where an iteration changes the log-evidence by less than `tolerance` nats a judgment.
-    Raises TruingError where there is no judgment, an item has none, or columns do not fit.
+    `answer_N` is -1, 0, 1 (second, tie, first; stored order), or -3..3 with `levels=3`; `left_N` is +1 where the first was
+    shown at left, -1 where the second was, 0 unknown; `style_JK` first minus second; `weight_N` what a judgment counts;
+    `gold_J` +1, 0 or -1 where the answer is known and NaN elsewhere. Converged where an iteration changes the log-evidence by
+    less than `tolerance` nats a judgment. Raises TruingError where there is no judgment, an item has none, or columns do not fit.
     """
     answers = make_answers(item_N, rater_N, answer_N, left_N, style_JK, levels, n_raters, weight_N)
     gold = None if gold_J is None else np.asarray(gold_J, dtype=np.float64)
     n_style, n_items = answers.style_JK.shape[1], len(answers.style_JK)
     people = prior_of_raters.start(START_ALPHA, _offsets_at_start(answers), n_style)
     start_mean = people.mean_D
-    counts = np.bincount(answers.rater_N, answers.weight_N, answers.n_raters)
+    counts = np.bincount(answers.rater_N, answers.weight_N, answers.n_raters).astype(np.float64)
     known_R = counts > 0
     theta = np.tile(people.expected(), (answers.n_raters, 1))
     pull = np.tile(people.sd_D**-2, (answers.n_raters, 1))
@@ -184,14 +186,16 @@ def make_answers(
         raise TruingError("style has one row for each comparison, and each comparison at least one judgment")
     if (item[1:] < item[:-1]).any():
         order = np.argsort(item, kind="stable")
-        item, rater, answer, left, weight = (column[order] for column in (item, rater, answer, left, weight))
+        item, rater, answer, left, weight = item[order], rater[order], answer[order], left[order], weight[order]
     return Answers(item, rater, answer, left, weight, style, n_raters or int(rater.max()) + 1, levels)
 
 
 def _offsets_at_start(answers: Answers) -> Floats:
-    """Log-odds of each level's size against 1, as if all preferences were even: exp(c_k) = n_k / (n_1 / 2) for ties, n_k / n_1 else."""
+    """Log-odds of each level's size against 1, as if all preferences were even: exp(c_k) = n_k / (n_1 / 2) for ties, n_k / n_1
+    else.
+    """
     counts = np.bincount(np.abs(answers.answer_N), answers.weight_N, answers.levels + 1) + 0.5
-    return np.log(np.concatenate([[2 * counts[0]], counts[2:]]) / counts[1])
+    return np.asarray(np.log(np.concatenate([[2 * counts[0]], counts[2:]]) / counts[1]))
 
 
 def _item_prior(answers: Answers, people: Population, gold_J: Floats | None) -> Quality:
@@ -210,7 +214,7 @@ def _newton_step(theta_RD: Floats, found: Pass, people: Population, pull_RD: Flo
     hessian = unpack(found.complete_RP, theta_RD.shape[1]) + people.precision(pull_RD)
     gradient = found.gradient_RD + people.log_density_gradient(theta_RD, pull_RD)
     step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
-    return theta_RD + np.clip(step, -LARGEST_STEP, LARGEST_STEP)
+    return np.asarray(theta_RD + np.clip(step, -LARGEST_STEP, LARGEST_STEP))
 
 
 def _covariance(found: Pass, precision_RDD: Floats) -> Floats:

@@ -1,10 +1,11 @@
 """Raters as draws from a population: what shrinks a rater with few judgments toward the others, estimated from all of them.
 
 A rater's parameters in the order of `evidence`: reliability alpha, pull to the left beta, total slopes on style, level offsets.
-Each is Student's t around a mean with a scale of its own, heavy-tailed so that the few who answer unlike the others (always left,
-at random, upside down) are neither pulled to them nor widen what is expected of them; a total slope's mean is  bias + quality effect * alpha.  That line
-through the raters is what tells a taste for style that raters share with each other (their slope at alpha = 0: a bias) from
-style that goes with quality (the slope grows with alpha, as everything does that is read off quality).
+Each is Student's t around a mean with a scale of its own, heavy-tailed so that the few who answer unlike the others (always
+left, at random, upside down) are neither pulled to them nor widen what is expected of them; a total slope's mean is  bias +
+quality effect * alpha.  That line through the raters is what tells a taste for style that raters share with each other (their
+slope at alpha = 0: a bias) from style that goes with quality (the slope grows with alpha, as everything does that is read off
+quality).
 
 Legend: R raters, D parameters of a rater.
 """
@@ -28,7 +29,9 @@ TAIL = 4.0
 
 
 class Population(NamedTuple):
-    """Means and spreads. `effect_D` is the quality effect of a style (0 for what is no style), `effect_variance_D` its variance."""
+    """Means and spreads. `effect_D` is the quality effect of a style (0 for what is no style), `effect_variance_D` its
+    variance.
+    """
 
     mean_D: Floats
     effect_D: Floats
@@ -38,7 +41,7 @@ class Population(NamedTuple):
 
     def expected(self) -> Floats:
         """A rater's parameters where nothing is known of them."""
-        return self.mean_D + self.effect_D * self.mean_D[0]
+        return np.asarray(self.mean_D + self.effect_D * self.mean_D[0])
 
     def to_natural(self) -> Floats:
         """Matrix from a rater's parameters to the same with biases in place of total slopes: bias = slope - effect * alpha."""
@@ -79,8 +82,8 @@ def start(alpha: float, offsets: Floats, n_style: int) -> Population:
 
 
 def posterior_covariance(complete_RDD: Floats, observed_RDD: Floats, precision_RDD: Floats) -> Floats:
-    """Inverse of observed information plus prior; what is missing counts for at most MOST_MISSING of the complete in any direction,
-    so that the inverse exists for a rater of whom next to nothing is known. Shape (R, D, D).
+    """Inverse of observed information plus prior; what is missing counts for at most MOST_MISSING of the complete in any
+    direction, so that the inverse exists for a rater of whom next to nothing is known. Shape (R, D, D).
     """
     lower = np.linalg.cholesky(complete_RDD + precision_RDD)
     inverse = np.linalg.inv(lower)
@@ -96,7 +99,8 @@ def update(
     """Means, quality effects and scales given what is known of each rater: one EM step under weak priors.
 
     Scales are pulled to PRIOR_SD as by PRIOR_RATERS raters; a mean bias to 0 by MEAN_BIAS_SD and a quality effect by the wider
-    QUALITY_EFFECT_SD. Where raters are equally reliable the data do not tell the two apart, and these decide: most goes to quality.
+    QUALITY_EFFECT_SD. Where raters are equally reliable the data do not tell the two apart, and these decide: most goes to
+    quality.
     """
     size = theta_RD.shape[1]
     mean, effect = before.mean_D.copy(), np.zeros(size)

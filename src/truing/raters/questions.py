@@ -1,8 +1,8 @@
 """Disagreement among reliable raters is ambiguity: it becomes a question about the guideline, with the cases attached.
 
-A comparison is disputed where raters who are reliable chose opposite sides. Disputed comparisons are gathered by the clause that the
-judgments leaned on, else by the kind of their prompt. A lead's adjudication of a question answers its cases, which become gold, and may
-propose a clause.
+A comparison is disputed where raters who are reliable chose opposite sides. Disputed comparisons are gathered by the clause
+that the judgments leaned on, else by the kind of their prompt. A lead's adjudication of a question answers its cases, which
+become gold, and may propose a clause.
 """
 
 from __future__ import annotations
@@ -172,8 +172,8 @@ def _question(found: Disagreement, by_comparison: Mapping[str, Sequence[Judgment
         question_id=content_hash([found.about, sorted(found.disputed)])[:12],
         about=found.about,
         clause_id=clause_id,
-        text=f"Reliable raters chose opposite answers on {len(found.disputed)} of {found.comparisons} comparisons under {subject}. "
-        "Which answer is right in these, and what should the guideline say?",
+        text=f"Reliable raters chose opposite answers on {len(found.disputed)} of {found.comparisons} comparisons under "
+        f"{subject}. Which answer is right in these, and what should the guideline say?",
         cases=tuple(cases),
         agreement=found.agreement,
     )

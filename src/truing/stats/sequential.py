@@ -1,8 +1,9 @@
-"""Tests that may be looked at after every observation: evidence that multiplies, and an error rate that holds whenever one stops.
+"""Tests that may be looked at after every observation: evidence that multiplies, and an error rate that holds whenever one
+stops.
 
-Evidence against a hypothesis is the gain of a bet at its odds: a likelihood ratio whose expectation never grows while the hypothesis
-holds. Then P(it ever reaches 1 / alpha) <= alpha (Ville 1939); for a fixed bet it is Wald's (1945) sequential probability ratio test
-with the lower boundary left out.
+Evidence against a hypothesis is the gain of a bet at its odds: a likelihood ratio whose expectation never grows while the
+hypothesis holds. Then P(it ever reaches 1 / alpha) <= alpha (Ville 1939); for a fixed bet it is Wald's (1945) sequential
+probability ratio test with the lower boundary left out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ Floats = NDArray[np.float64]
 
 
 class SequentialTest(NamedTuple):
-    """`p_value` = 1 / the most evidence there ever was (at most 1): valid at any time. `crossed_at` counts observations from 1."""
+    """`p_value` = 1 / the most evidence there ever was (at most 1): valid at any time. `crossed_at` counts observations from
+    1.
+    """
 
     p_value: float
     crossed_at: int | None
@@ -27,8 +30,8 @@ class SequentialTest(NamedTuple):
 def fair_coin(outcomes: ArrayLike, *, bet: float, alpha: float) -> SequentialTest:
     """Against P(outcome) = 1/2, half a bet on a rate of `bet` and half on 1 - `bet`.
 
-    Rates between 1/2 and about (1/2 + bet) / 2 give no evidence in the long run, so a small departure is not reported however long
-    one looks.
+    Rates between 1/2 and about (1/2 + bet) / 2 give no evidence in the long run, so a small departure is not reported however
+    long one looks.
     """
     happened = np.asarray(outcomes, dtype=bool)
     both = np.logaddexp(_log_gain(happened, 0.5, bet), _log_gain(happened, 0.5, 1 - bet)) - math.log(2)
