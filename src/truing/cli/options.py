@@ -30,4 +30,7 @@ Comparisons = Annotated[
     str | None, typer.Option("--comparisons", metavar="FILE", help="Judged pairs: JSONL or Parquet (prompt, chosen, rejected).")
 ]
 Prompts = Annotated[str | None, typer.Option("--prompts", metavar="FILE", help="Prompts: JSONL or Parquet.")]
+Labels = Annotated[
+    str | None, typer.Option("--labels", metavar="HOW", help="Judgments to labels: majority, dawid_skene or rater_model.")
+]
 RewardModel = Annotated[str | None, typer.Option("--reward", metavar="DIR", help="A finished reward-model artifact.")]

@@ -11,6 +11,7 @@ from truing.cli.options import (
     AsJson,
     Comparisons,
     Demonstrations,
+    Labels,
     Model,
     Out,
     PreferenceSet,
@@ -41,6 +42,7 @@ def preferences(
     model: Model = None,
     comparisons: Comparisons = None,
     prompts: Prompts = None,
+    labels: Labels = None,
     recipe: RecipeFile = None,
     out: Out = None,
     set_: Set = None,
@@ -48,7 +50,12 @@ def preferences(
     json: AsJson = False,
 ) -> None:
     """Freeze a preference set: from judged pairs in a file, or by sampling pairs and having them judged."""
-    values = {"start_from.sft": model, "data.comparisons": comparisons, "data.prompts": prompts}
+    values = {
+        "start_from.sft": model,
+        "data.comparisons": comparisons,
+        "data.prompts": prompts,
+        "preferences.labels": labels,
+    }
     _alone("preferences", recipe, out, set_, values, resume=resume, json=json)
 
 
