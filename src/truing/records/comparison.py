@@ -9,6 +9,7 @@ from pydantic import Field
 from truing.records.base import Record
 from truing.records.conversation import Prompt
 
+Side = Literal["first", "second"]
 Choice = Literal["first", "second", "tie"]
 
 
@@ -33,7 +34,8 @@ class Comparison(Record):
 
 
 class Judgment(Record):
-    """One rater's answer to one comparison. `choice` is in stored order; `left` says which completion was shown at left.
+    """One rater's answer to one comparison. `choice` is in stored order; `left` says which completion was shown at left, None =
+    nobody recorded it.
 
     `confidence` is the rater's probability (0.5 to 1) that the choice is right; 0.5 for a tie. `simulated` marks judgments
     that no person made. What a task did not ask for is None or empty: `margin` (0 for a tie, 1 slightly, 2 better, 3 much
@@ -45,7 +47,7 @@ class Judgment(Record):
     comparison_id: str
     rater_id: str
     guideline_hash: str
-    left: Literal["first", "second"]
+    left: Side | None
     choice: Choice
     confidence: float = Field(ge=0.5, le=1.0)
     simulated: bool
