@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from truing.cli import inspection, loop, stages, talk
+from truing.cli import exchange, inspection, loop, stages, talk
 from truing.cli.exits import EXIT_INTERRUPTED, EXIT_MENDABLE
 from truing.errors import TruingError
 
@@ -74,6 +74,7 @@ VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("report", inspection.report),
     ("lineage", inspection.lineage),
     ("status", inspection.status),
+    ("convert", exchange.convert),
     ("sample", talk.sample),
     ("chat", talk.chat),
 )

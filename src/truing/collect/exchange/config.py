@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from truing.config import Config
+
+PairFormat = Literal["trl", "trl_conversational", "hh_rlhf", "jsonl"]
 
 PROMPT_NAMES = ("prompt", "instruction", "question", "input", "query", "context")
 """What a prompt's field is commonly called, the likelier first."""
