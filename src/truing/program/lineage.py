@@ -16,6 +16,8 @@ from truing.records import Judgment, Record
 from truing.store.artifacts import MANIFEST, Artifact, Store, read_artifact
 from truing.store.files import read_json, read_records
 
+MOST_RATERS = 40
+"""Raters that are named in the tree; a set's raters.parquet has them all."""
 RUN_RECORD = "recipe.json"
 """Every run writes its resolved recipe under this name at its root: it is how a run's root is recognised."""
 
@@ -100,7 +102,9 @@ def _told(raters: Mapping[str, int], simulated: int, guidelines: Mapping[str, tu
     """`raters`: pseudonym -> judgments; `guidelines`: hash -> (judgments, version where known)."""
     lines = [f"{sum(raters.values())} judgments by {len(raters)} raters, {simulated} of them simulated"]
     if raters:
-        lines.append("raters: " + ", ".join(f"{name} ({count})" for name, count in sorted(raters.items())))
+        named = [f"{name} ({count})" for name, count in sorted(raters.items())]
+        more = f" and {len(named) - MOST_RATERS} more" if len(named) > MOST_RATERS else ""
+        lines.append("raters: " + ", ".join(named[:MOST_RATERS]) + more)
     return lines + [
         f"guideline {digest[:12] or 'unknown'}{f' (version {version})' if version is not None else ''}: {count} judgments"
         for digest, (count, version) in guidelines.items()

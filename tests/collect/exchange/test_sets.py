@@ -79,7 +79,7 @@ def test_the_same_data_make_the_same_bytes(tmp_path):
     one, two = (convert(FIXTURES / "argilla.jsonl", tmp_path / name, config) for name in ("one", "two"))
     assert one.artifact_hash == two.artifact_hash
     files = [entry.path for entry in one.manifest.files]
-    assert len(files) == 9
+    assert len(files) == 10
     assert all((one.path / name).read_bytes() == (two.path / name).read_bytes() for name in files)
 
 

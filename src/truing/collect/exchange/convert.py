@@ -8,14 +8,16 @@ convert("testset-v1.json.gz", "sets/pandalm")
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
 from truing.collect.exchange.config import FieldNames, PairFormat
 from truing.collect.exchange.formats import read_judged
-from truing.collect.exchange.judged import Judged
+from truing.collect.exchange.judged import Judged, Remark
 from truing.collect.exchange.sets import (
     STAGE,
     NamedGuideline,
@@ -27,12 +29,14 @@ from truing.collect.exchange.sets import (
     read_judgments,
     write_set,
 )
+from truing.collect.exchange.tables import REMARKS, read_table
 from truing.config import Config
 from truing.errors import TruingError
 from truing.records import Comparison, Judgment
 from truing.store.artifacts import Artifact, Store, hash_input
 from truing.store.files import read_records
 
+_PAIR_OF_RANKING = re.compile(r"#\d+-\d+$")
 BadRows = Literal["error", "drop"]
 
 
@@ -106,16 +110,17 @@ def gathered(judged: Iterable[Judged]) -> list[Judged]:
 
 def judged_of_set(path: Path) -> Iterator[Judged]:
     """A set's comparisons with their judgments, one by one."""
-    judgments = read_judgments(path)
-    ahead = next(judgments, None)
-    for comparison in read_comparisons(path):
-        own = []
-        while ahead is not None and ahead.comparison_id == comparison.comparison_id:
-            own.append(ahead)
-            ahead = next(judgments, None)
-        yield Judged(comparison, tuple(own))
-    if ahead is not None:
-        raise TruingError(f"{path}: judgment {ahead.judgment_id} is of no comparison in the set; export it again")
+    judgments = groupby(read_judgments(path), lambda judgment: judgment.comparison_id)
+    remarks = groupby(read_table(path, REMARKS), lambda remark: remark.item_id)
+    remarked, its_remarks = next(remarks, ("", iter(())))
+    for comparison, (comparison_id, own) in zip(read_comparisons(path), judgments, strict=True):
+        if comparison.comparison_id != comparison_id:
+            raise TruingError(f"{path}: judgments of {comparison_id} stand where {comparison.comparison_id}'s are expected")
+        found: tuple[Remark, ...] = ()
+        if _PAIR_OF_RANKING.sub("", comparison_id) == remarked:
+            found = tuple(its_remarks)
+            remarked, its_remarks = next(remarks, ("", iter(())))
+        yield Judged(comparison, tuple(own), found)
 
 
 def _under(pair: Judged, guideline_hash: str) -> Judged:

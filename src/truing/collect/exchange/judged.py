@@ -9,9 +9,22 @@ from typing import NamedTuple
 
 from truing.data.files import Row
 from truing.data.turns import wrong
-from truing.records import Choice, Comparison, Judgment, Message, Prompt, Side, content_hash
+from truing.records import Choice, Comparison, Judgment, Message, Prompt, Record, Side, content_hash
 
 LARGEST_MARGIN = 3
+
+
+class Remark(Record):
+    """What a rater answered beside comparing: scores, a critique, a rewrite. `content` is JSON, in the item's stored order.
+
+    `item_id` is the comparison's id, or for a ranking what comes before the `#`.
+    """
+
+    judgment_id: str
+    item_id: str
+    rater_id: str
+    type: str
+    content: str
 
 
 class Judged(NamedTuple):
@@ -19,6 +32,7 @@ class Judged(NamedTuple):
 
     comparison: Comparison
     judgments: tuple[Judgment, ...]
+    remarks: tuple[Remark, ...] = ()
 
 
 class Vote(NamedTuple):

@@ -1,6 +1,7 @@
 """A judgment set: comparisons and what raters answered, frozen, in a folder that training reads as it is.
 
     comparisons.parquet judgments.parquet raters.parquet    the records; raters by pseudonym
+    remarks.parquet                                         scores, critiques, rewrites
     guidelines/HASH.md                                      every guideline that a judgment names and whose text is known
     set.json                                                what it is made of (SetSummary)
     pairs/                                                  the same as other programs read it, where asked for (`pairs`)
@@ -26,7 +27,7 @@ from pydantic import JsonValue
 from truing.collect.exchange.config import PairFormat
 from truing.collect.exchange.judged import Judged
 from truing.collect.exchange.pairs import PairWriter
-from truing.collect.exchange.tables import COMPARISONS, JUDGMENTS, RATERS, Rater, TableWriter, read_table
+from truing.collect.exchange.tables import COMPARISONS, JUDGMENTS, RATERS, REMARKS, Rater, TableWriter, read_table
 from truing.errors import TruingError
 from truing.records import Comparison, Guideline, Judgment, Record
 from truing.store.artifacts import Artifact, Draft, read_artifact
@@ -71,7 +72,7 @@ class Exclusion(Record):
 
 
 class SetSummary(Record):
-    """What a set is made of. `set_hash` covers every comparison and judgment, in order."""
+    """What a set is made of. `set_hash` covers every comparison, judgment and remark, in order."""
 
     source: str
     """Where it comes from: "service" or the file's name."""
@@ -109,6 +110,7 @@ class _Tally:
     """Counts that grow with raters, guidelines and strategies, not with judgments."""
 
     comparisons: int = 0
+    unjudged: int = 0
     raters: Counter[str] = field(default_factory=Counter)
     simulated_raters: set[str] = field(default_factory=set)
     guidelines: Counter[str] = field(default_factory=Counter)
@@ -169,14 +171,21 @@ def _write_files(folder: Path, source: SetSource, formats: Sequence[PairFormat])
     with ExitStack() as stack:
         comparisons = stack.enter_context(TableWriter(folder, COMPARISONS))
         judgments = stack.enter_context(TableWriter(folder, JUDGMENTS))
+        remarks = stack.enter_context(TableWriter(folder, REMARKS))
         pairs = [stack.enter_context(PairWriter(folder, name)) for name in formats]
         for judged in source.judged:
+            if not judged.judgments:
+                tally.unjudged += 1
+                continue
             tally.add(judged)
             comparisons.add(judged.comparison)
             digest.update(judged.comparison.model_dump_json().encode())
             for judgment in judged.judgments:
                 judgments.add(judgment)
                 digest.update(judgment.model_dump_json().encode())
+            for remark in judged.remarks:
+                remarks.add(remark)
+                digest.update(remark.model_dump_json().encode())
             for writer in pairs:
                 writer.add(judged)
     if not tally.raters:
@@ -208,6 +217,7 @@ def _summary(
         )
         for digest, count in sorted(tally.guidelines.items())
     ]
+    left_out = {**source.exclusions, "comparisons that nobody judged": tally.unjudged}
     return SetSummary(
         source=source.name,
         campaigns=source.campaigns,
@@ -220,7 +230,7 @@ def _summary(
         surplus=tally.kinds["surplus"],
         guidelines=tuple(uses),
         selection=tally.selection(),
-        exclusions=tuple(Exclusion(reason=reason, count=n) for reason, n in sorted(source.exclusions.items()) if n),
+        exclusions=tuple(Exclusion(reason=reason, count=n) for reason, n in sorted(left_out.items()) if n),
         pairs=pairs,
         set_hash=set_hash,
     )

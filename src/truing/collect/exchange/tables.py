@@ -15,6 +15,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from truing.collect.exchange.judged import Remark
 from truing.errors import TruingError
 from truing.records import Comparison, Judgment, Record, canonical_json
 from truing.store.files import close_synced
@@ -120,6 +121,12 @@ RATERS: Table[Rater] = Table(
     _schema(("rater_id", pa.string()), ("judgments", pa.int64()), ("simulated", pa.bool_())),
     Rater.model_dump,
     Rater.model_validate,
+)
+REMARKS: Table[Remark] = Table(
+    "remarks.parquet",
+    _schema(*((name, pa.string()) for name in Remark.model_fields)),
+    Remark.model_dump,
+    Remark.model_validate,
 )
 
 
