@@ -134,9 +134,15 @@ class PreferencesConfig(Config):
     """How comparisons are made and judged."""
 
     judged_by: Literal["simulated", "people"] = "simulated"
-    """people: the run stops after writing comparisons.jsonl, and goes on once `judgments` names what they answered."""
+    """people: the run stops once it has comparisons, and goes on where `judgments` names their answers or `service` has them."""
     judgments: str | None = None
     """Judgments that people gave to the sampled comparisons: JSONL, or a judgment set."""
+    service: str | None = None
+    """A running collection service, in place of `judgments`: its URL. The comparisons are pushed to it and pulled when judged."""
+    campaign: str | None = None
+    """The service's campaign that asks for pairs."""
+    service_auth_env: str = "TRUING_COLLECT_TOKEN"
+    """The environment variable that holds the service's API token."""
     without_guidelines: tuple[str, ...] = ()
     """Leave out judgments made under these guidelines: a version (3), or the beginning of a hash."""
     without_raters: tuple[str, ...] = ()

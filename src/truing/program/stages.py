@@ -26,6 +26,7 @@ from truing.program import comparisons as comparing
 from truing.program import embedded, materials, preferences
 from truing.program.bench import Bench, model_hash
 from truing.program.judged import is_judged, read_folder, read_judgments
+from truing.program.people import judged_by_service
 from truing.program.recipe import EMBEDDED, StageName
 from truing.program.speak import Speaker
 from truing.records import Comparison, Guideline, PreferencePair, Prompt, content_hash
@@ -125,7 +126,7 @@ def judged_preferences(bench: Bench, compared: Artifact, guideline: Guideline, e
             rows, workforce.judge, guideline, parents, expected=workforce.expected_preference, earlier=earlier
         )
     else:
-        path = preferences.people_judgments(config.judgments, compared.path / "comparisons.jsonl")
+        path = _people_judgments(bench, compared, rows, guideline)
         judgments, versions = read_judgments(path)
         judged = preferences.by_comparison(judgments)
         parents |= {"judgments": model_hash(path)}
@@ -133,6 +134,14 @@ def judged_preferences(bench: Bench, compared: Artifact, guideline: Guideline, e
     name = bench.name("preferences")
     with bench.stage(name) as progress:
         return preferences.freeze_judged(_freeze_config(bench), inputs, bench.store, name, resume=bench.resume, progress=progress)
+
+
+def _people_judgments(bench: Bench, compared: Artifact, rows: Sequence[Comparison], guideline: Guideline) -> Path:
+    config = bench.recipe.preferences
+    if config.service is None:
+        return preferences.people_judgments(config.judgments, compared.path / "comparisons.jsonl")
+    folder = bench.store.root / bench.name("judgments")
+    return judged_by_service(config, rows, guideline, folder, bench.watch.say)
 
 
 def reward(bench: Bench, policy: str, preference_set: Path) -> Artifact:

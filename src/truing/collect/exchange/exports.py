@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, RowMapping, func, insert, literal, select, update
+from sqlalchemy import Connection, RowMapping, Select, func, insert, literal, select, update
 
 from truing.collect import audit, campaigns
 from truing.collect.database import Database
 from truing.collect.errors import ConflictError, NotFoundError, ServiceError
 from truing.collect.exchange.config import PairFormat
+from truing.collect.exchange.importing import BATCH
 from truing.collect.exchange.rows import read_export
 from truing.collect.exchange.sets import STAGE, NamedGuideline, SetSource, write_set
-from truing.collect.schema import campaign, export, export_member, guideline, judgment
+from truing.collect.schema import campaign, export, export_member, guideline, item, judgment
 from truing.config import Config
 from truing.errors import TruingError
 from truing.records import Guideline
@@ -38,6 +39,8 @@ class ExportConfig(Config):
 
     campaigns: tuple[str, ...] = Field(min_length=1)
     """Names of campaigns."""
+    batches: tuple[str, ...] = ()
+    """Only comparisons that were added under these names; empty = all."""
     pairs: tuple[PairFormat, ...] = ()
 
 
@@ -108,12 +111,12 @@ def run(database: Database, export_id: int, folder: Path, *, now: float) -> Arti
 
 def freeze(database: Database, export_id: int) -> None:
     """Make every answer that was current when the export began a member of it, range by range."""
-    while database.write(lambda connection: _freeze_step(connection, export_id)):
+    while database.write(lambda connection: freeze_step(connection, export_id)):
         pass
 
 
-def _freeze_step(connection: Connection, export_id: int) -> bool:
-    """Make the next range's answers members. False once all are."""
+def freeze_step(connection: Connection, export_id: int) -> bool:
+    """Make the next range's answers members, in one transaction. False once all are."""
     row = get(connection, export_id)
     if row["state"] == "failed":
         _set_state(connection, export_id, "freezing")
@@ -122,7 +125,8 @@ def _freeze_step(connection: Connection, export_id: int) -> bool:
         return False
     start, last = row["frozen_judgment_id"], row["last_judgment_id"]
     stop = min(start + IDS_A_STEP, last)
-    campaign_ids = _campaign_ids(connection, ExportConfig.model_validate(row["config"]).campaigns)
+    config = ExportConfig.model_validate(row["config"])
+    campaign_ids = _campaign_ids(connection, config.campaigns)
     members = select(literal(export_id), judgment.c.id).where(
         judgment.c.id > start,
         judgment.c.id <= stop,
@@ -131,10 +135,12 @@ def _freeze_step(connection: Connection, export_id: int) -> bool:
         judgment.c.kind == "answer",
         judgment.c.purpose.in_(EXPORTED),
     )
+    if config.batches:
+        members = members.where(judgment.c.item_id.in_(_items_of(campaign_ids, config.batches)))
     connection.execute(insert(export_member).from_select(["export_id", "judgment_id"], members))
     values: dict[str, object] = {"frozen_judgment_id": stop}
     if stop == last:
-        values |= {"state": "writing", "exclusions": _exclusions(connection, row, campaign_ids)}
+        values |= {"state": "writing", "exclusions": _exclusions(connection, row, campaign_ids, config.batches)}
     connection.execute(update(export).where(export.c.id == export_id).values(**values))
     return bool(stop < last)
 
@@ -167,7 +173,7 @@ def _set_state(connection: Connection, export_id: int, state: State, *, set_hash
 
 
 def _campaign_ids(connection: Connection, names: Sequence[str]) -> list[int]:
-    found = dict(connection.execute(select(campaign.c.name, campaign.c.id).where(campaign.c.name.in_(names))).tuples().all())
+    found = dict(connection.execute(select(campaign.c.name, campaign.c.id).where(campaign.c.name.in_(names))).all())
     for name in names:
         if name not in found:
             raise NotFoundError(f"there is no campaign {name!r}")
@@ -190,11 +196,15 @@ def _guidelines(connection: Connection, export_id: int) -> list[NamedGuideline]:
         .distinct()
     )
     rows = select(guideline.c.name, guideline.c.version, guideline.c.text).where(guideline.c.guideline_hash.in_(used))
-    found = connection.execute(rows.order_by(guideline.c.name, guideline.c.version)).tuples()
+    found = connection.execute(rows.order_by(guideline.c.name, guideline.c.version))
     return [NamedGuideline(name, Guideline(version=version, text=text)) for name, version, text in found]
 
 
-def _exclusions(connection: Connection, row: RowMapping, campaign_ids: Sequence[int]) -> dict[str, int]:
+def _items_of(campaign_ids: Sequence[int], batches: Sequence[str]) -> Select[tuple[int]]:
+    return select(item.c.id).where(item.c.campaign_id.in_(campaign_ids), item.c.meta[BATCH].as_string().in_(batches))
+
+
+def _exclusions(connection: Connection, row: RowMapping, campaign_ids: Sequence[int], batches: Sequence[str]) -> dict[str, int]:
     """What of the campaigns' judgments the set does not hold, and why."""
     reasons = {"skip": "skipped by the rater", "withdrawn": "taken back by the rater"}
     counts = (
@@ -202,8 +212,10 @@ def _exclusions(connection: Connection, row: RowMapping, campaign_ids: Sequence[
         .where(judgment.c.campaign_id.in_(campaign_ids), judgment.c.id <= row["last_judgment_id"], judgment.c.is_current)
         .group_by(judgment.c.kind, judgment.c.purpose)
     )
+    if batches:
+        counts = counts.where(judgment.c.item_id.in_(_items_of(campaign_ids, batches)))
     found: dict[str, int] = {}
-    for kind, purpose, count in connection.execute(counts).tuples():
+    for kind, purpose, count in connection.execute(counts):
         reason = reasons.get(kind) or ("" if purpose in EXPORTED else f"made for {purpose}")
         if reason:
             found[reason] = found.get(reason, 0) + count

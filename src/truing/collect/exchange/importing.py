@@ -26,6 +26,8 @@ from truing.collect.schema import account, item, judgment, lease
 from truing.records import Comparison, Judgment, Record, Side, content_hash
 
 PAIRS_A_STEP = 500
+BATCH = "batch"
+"""Where an item's `meta` names the batch it was added with."""
 _SCREEN_ORDER: dict[Side | None, tuple[int, ...]] = {"first": (0, 1), "second": (1, 0), None: ()}
 
 
@@ -60,7 +62,7 @@ def import_judged(
     return added
 
 
-def as_item(comparison: Comparison) -> NewItem:
+def as_item(comparison: Comparison, batch: str = "") -> NewItem:
     """A comparison as an item to be judged; one with a known answer is a gold item."""
     gold = None
     if comparison.gold is not None:
@@ -76,11 +78,18 @@ def as_item(comparison: Comparison) -> NewItem:
         group=comparison.group,
         strategy=comparison.strategy,
         propensity=comparison.propensity,
+        meta={BATCH: batch} if batch else {},
     )
 
 
 def add_comparisons(
-    connection: Connection, campaign_id: int, comparisons: Sequence[Comparison], *, now: float, by: int | None = None
+    connection: Connection,
+    campaign_id: int,
+    comparisons: Sequence[Comparison],
+    *,
+    batch: str = "",
+    now: float,
+    by: int | None = None,
 ) -> dict[str, int]:
     """Add the comparisons that are not there yet. Returns every one's item by its id. Raises ConflictError over the budget."""
     config = campaigns.config_of(campaigns.get(connection, campaign_id))
@@ -88,7 +97,7 @@ def add_comparisons(
         raise ServiceError(f"campaign {config.name!r} does not ask for pairs, and comparisons are pairs")
     present = _present(connection, campaign_id, [c.comparison_id for c in comparisons])
     new = list({c.comparison_id: c for c in comparisons if c.comparison_id not in present}.values())
-    ids = campaigns.add_items(connection, campaign_id, [as_item(c) for c in new], now=now, by=by)
+    ids = campaigns.add_items(connection, campaign_id, [as_item(c, batch) for c in new], now=now, by=by)
     return present | dict(zip((c.comparison_id for c in new), ids, strict=True))
 
 
@@ -115,7 +124,7 @@ def _numbered(pair: Judged) -> Iterable[tuple[int, Judgment]]:
 
 def _present(connection: Connection, campaign_id: int, names: Sequence[str]) -> dict[str, int]:
     wanted = select(item.c.external_id, item.c.id).where(item.c.campaign_id == campaign_id, item.c.external_id.in_(names))
-    return dict(connection.execute(wanted).tuples().all())
+    return {row.external_id: row.id for row in connection.execute(wanted)}
 
 
 class _Answers:

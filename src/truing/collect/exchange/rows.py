@@ -68,7 +68,7 @@ def _items_after(connection: Connection, campaign_id: int, after: str) -> list[t
         item.c.propensity,
     )
     wanted = select(*columns).where(item.c.campaign_id == campaign_id, item.c.external_id > after)
-    rows = connection.execute(wanted.order_by(item.c.external_id).limit(ITEMS_A_PAGE)).tuples()
+    rows = connection.execute(wanted.order_by(item.c.external_id).limit(ITEMS_A_PAGE))
     return [(item_id, _item(*rest)) for item_id, *rest in rows]
 
 
