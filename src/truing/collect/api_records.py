@@ -15,6 +15,18 @@ Action = Literal[
 """What a webhook can ask for."""
 
 
+class CampaignView(Record):
+    """A campaign, the guideline it follows now (empty = none), and how many judgments it needs and has."""
+
+    id: int
+    name: str
+    status: Literal["open", "paused", "closed"]
+    guideline_hash: str
+    items: int
+    needed: int
+    done: int
+
+
 class NewComparisons(Record):
     """Comparisons to be judged in a campaign that asks for pairs. Those whose id is there already are left as they are."""
 

@@ -8,15 +8,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from fastapi.testclient import TestClient
 from sqlalchemy import insert, select
 from truing.collect.answers import PairAnswer, on_screen
 from truing.collect.campaigns import NewItem
-from truing.collect.config import CampaignConfig
+from truing.collect.config import CampaignConfig, ServiceConfig
 from truing.collect.database import Database, open_database
+from truing.collect.errors import NotAllowedError, NotSignedInError, ServiceError
 from truing.collect.schema import account, guideline
 
 from truing.collect import campaigns, judgments, leases
+from truing.collect.client import Client
+from truing.collect.exchange.routes import Exchange, make_router
+from truing.collect.exchange.worker import Worker
 from truing.records import Guideline, Prompt
 
 NOW = 1_750_000_000.0
@@ -88,3 +96,53 @@ def desk(tmp_path):
     database.write(lambda connection: connection.execute(row) and None)
     yield Desk(database, tmp_path / "sets")
     database.close()
+
+
+TOKENS = {"all": ("read", "campaigns", "export", "webhooks"), "reader": ("read",)}
+
+
+@pytest.fixture
+def service(desk, tmp_path):
+    """The service's app around the campaign, with a lead's tokens; its worker is run by the tests themselves."""
+    lead = desk.rater("lead")
+    worker = Worker(desk.database, desk.folder, b"service key", clock=lambda: NOW)
+
+    def authorize(request: Request, scope: str) -> int:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token not in TOKENS:
+            raise NotSignedInError("no such token")
+        if scope not in TOKENS[token]:
+            raise NotAllowedError(f"this token lacks the scope {scope!r}")
+        return lead
+
+    app = FastAPI()
+    exchange = Exchange(desk.database, authorize, worker, desk.folder, b"service key", lambda: NOW, ServiceConfig())
+    app.include_router(make_router(exchange))
+
+    @app.exception_handler(ServiceError)
+    def refused(request: Request, error: ServiceError) -> JSONResponse:
+        return JSONResponse({"error": {"code": error.code, "message": str(error)}}, error.status)
+
+    with TestClient(app) as http:
+        yield Service(desk, http, worker)
+
+
+@dataclass
+class Service:
+    desk: Desk
+    http: TestClient
+    worker: Worker
+
+    @property
+    def transport(self) -> httpx.MockTransport:
+        """The app itself in place of a network."""
+        return httpx.MockTransport(self._answer)
+
+    def client(self, token="all", **options) -> Client:
+        """The package's own client, on the app itself."""
+        return Client("http://testserver", token, transport=self.transport, sleep=lambda _: None, **options)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        sent = {"content": request.read(), "headers": dict(request.headers), "follow_redirects": False}
+        answer = self.http.request(request.method, str(request.url), **sent)
+        return httpx.Response(answer.status_code, headers=dict(answer.headers), content=answer.content)

@@ -1,5 +1,6 @@
 import json
 import random
+import secrets
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -47,7 +48,7 @@ def wire():
 
 
 def hook(database, url="http://127.0.0.1:9/in", actions=("export.done",)):
-    return database.write(lambda c: registry.create(c, url, actions, KEY, now=NOW))
+    return database.write(lambda c: registry.create(c, url, actions, KEY, draw=secrets.token_hex(8), now=NOW))
 
 
 def happen(database, action="export.done", at=NOW, **detail):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
@@ -12,22 +11,34 @@ from truing.collect.errors import NotFoundError, ServiceError
 from truing.collect.schema import event, webhook, webhook_delivery
 from truing.collect.webhooks.addresses import ForbiddenAddressError, check_url
 from truing.collect.webhooks.signing import derived_secret
+from truing.records import content_hash
 
 LATEST = 100
 
 
 def create(
-    connection: Connection, url: str, actions: Sequence[str], service_key: bytes, *, now: float, by: int | None = None
+    connection: Connection,
+    url: str,
+    actions: Sequence[str],
+    service_key: bytes,
+    *,
+    draw: str,
+    now: float,
+    by: int | None = None,
 ) -> tuple[int, str]:
     """A new webhook for what happens from now on. Returns its id and its secret, which is nowhere stored.
 
-    Raises ServiceError for a URL that cannot be right; where its host lies is checked again at every delivery.
+    The same `draw` gives the same webhook: a request that is sent again makes no second one. Raises ServiceError for a URL that
+    cannot be right; where its host lies is checked again at every delivery.
     """
     try:
         check_url(url)
     except ForbiddenAddressError as error:
         raise ServiceError(str(error)) from None
-    salt = secrets.token_hex(16)
+    salt = content_hash(draw)
+    known = connection.scalar(select(webhook.c.id).where(webhook.c.salt == salt))
+    if known is not None:
+        return known, derived_secret(service_key, salt)
     newest = connection.scalar(select(func.max(event.c.id))) or 0
     values = {"url": url, "actions": list(actions), "salt": salt, "last_event_id": newest, "created_by": by, "created_at": now}
     webhook_id = connection.scalar(insert(webhook).values(**values).returning(webhook.c.id))
