@@ -102,7 +102,7 @@ def run(database: Database, export_id: int, folder: Path, *, now: float) -> Arti
         made = _write(database, row, folder)
     except TruingError as error:
         message = str(error)
-        database.write(lambda connection: _set_state(connection, export_id, "failed", error=message))
+        database.write(lambda connection: _fail(connection, row, message, now))
         raise
     set_hash = str(made.manifest.metrics["set_hash"])
     database.write(lambda connection: _finish(connection, row, set_hash, now))
@@ -166,6 +166,12 @@ def _finish(connection: Connection, row: RowMapping, set_hash: str, now: float) 
     _set_state(connection, row["id"], "done", set_hash=set_hash)
     detail = {"name": row["name"], "set_hash": set_hash}
     audit.record(connection, "export.done", f"export:{row['id']}", now=now, by=row["created_by"], detail=detail)
+
+
+def _fail(connection: Connection, row: RowMapping, message: str, now: float) -> None:
+    _set_state(connection, row["id"], "failed", error=message)
+    detail = {"name": row["name"], "error": message}
+    audit.record(connection, "export.failed", f"export:{row['id']}", now=now, by=row["created_by"], detail=detail)
 
 
 def _set_state(connection: Connection, export_id: int, state: State, *, set_hash: str = "", error: str = "") -> None:
