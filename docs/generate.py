@@ -164,7 +164,7 @@ def command_reference() -> str:
     """`--help` of every verb, as it is printed."""
     from typer.testing import CliRunner
 
-    from truing.cli.app import VERBS, app
+    from truing.cli.app import COLLECT_VERBS, VERBS, app
 
     def printed(*arguments: str) -> str:
         shown = CliRunner().invoke(app, [*arguments, "--help"], prog_name="truing", env={"COLUMNS": "100", "NO_COLOR": "1"})
@@ -172,6 +172,7 @@ def command_reference() -> str:
 
     parts = ["# Command line\n\nGenerated from `--help` by `make docs`.", f"```text\n{printed()}\n```"]
     parts += [f"## truing {name}\n\n```text\n{printed(name)}\n```" for name, _ in VERBS]
+    parts += [f"## truing collect {name}\n\n```text\n{printed('collect', name)}\n```" for name, _ in COLLECT_VERBS]
     return "\n\n".join(parts) + "\n"
 
 

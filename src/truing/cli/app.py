@@ -80,8 +80,19 @@ VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
 )
 """Every verb, in the order that `--help` lists them."""
 
+COLLECT_VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("import", exchange.import_file),
+    ("export", exchange.export),
+)
+"""Verbs of `truing collect`."""
+
+collect = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The collection service: judgments in and out.")
+
 for _name, _verb in VERBS:
     app.command(_name)(_verb)
+for _name, _verb in COLLECT_VERBS:
+    collect.command(_name)(_verb)
+app.add_typer(collect, name="collect")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Verbs that read and write judgments of other programs."""
+"""Verbs that move judgments: from files into sets, and into and out of a running collection service by way of its API."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from truing.cli.options import AsJson
+
+Url = Annotated[str, typer.Option("--url", metavar="URL", help="Where the service listens.")]
+LOCAL = "http://127.0.0.1:8000"
 
 FormatName = Annotated[
     str | None, typer.Option("--format", metavar="NAME", help="The file's format (default: recognised by its columns).")
@@ -49,6 +52,54 @@ def convert(
     followed = Guideline(version=guideline_version, text=guideline.read_text(encoding="utf-8")) if guideline else None
     named = NamedGuideline(guideline.stem, followed) if guideline and followed else None
     print_artifact(make_set(source, out, config, guideline=named), as_json=json)
+
+
+def import_file(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Judged answers in a known format.")],
+    campaign: Annotated[str, typer.Option("--campaign", metavar="NAME", help="The campaign that they are to be judged in.")],
+    format_name: FormatName = None,
+    field: FieldName = None,
+    with_judgments: Annotated[
+        bool, typer.Option("--with-judgments", help="Also take the file's judgments, as answers given elsewhere.")
+    ] = False,
+    bad_rows: BadRows = "error",
+    url: Url = LOCAL,
+) -> None:
+    """Add a file's comparisons to a campaign of a running service (token: TRUING_COLLECT_TOKEN)."""
+    from truing.cli.output import print_text
+    from truing.collect.client import Client
+
+    with Client.from_environment(url) as client:
+        added = client.import_file(
+            client.campaign(campaign).id,
+            source,
+            format_name=format_name,
+            fields=_names(field),
+            with_judgments=with_judgments,
+            drop_bad_rows=bad_rows == "drop",
+        )
+    print_text(f"{added.items} items and {added.judgments} judgments added; {added.present} items were there already")
+    for message in added.left_out:
+        print_text(f"left out: {message}")
+
+
+def export(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The export's name; it is frozen under it.")],
+    campaign: Annotated[list[str], typer.Option("--campaign", metavar="NAME", help="What is exported. Repeatable.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder that the judgment set is fetched into.")],
+    batch: Annotated[list[str] | None, typer.Option("--batch", metavar="NAME", help="Only these batches. Repeatable.")] = None,
+    pairs: Pairs = None,
+    url: Url = LOCAL,
+    json: AsJson = False,
+) -> None:
+    """Freeze what campaigns of a running service have now, and fetch the judgment set (token: TRUING_COLLECT_TOKEN)."""
+    from truing.cli.output import print_artifact
+    from truing.collect.client import Client
+
+    with Client.from_environment(url) as client:
+        known = {found.name: found for found in client.exports()}
+        begun = known.get(name) or client.start_export(name, campaign, batches=batch or [], pairs=pairs or [])
+        print_artifact(client.download(client.wait_for_export(begun.id).id, out), as_json=json)
 
 
 def _names(fields: list[str] | None) -> dict[str, str]:

@@ -14,6 +14,7 @@ so that it is done once. Errors say what the service said.
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import time
@@ -38,6 +39,7 @@ from truing.errors import TruingError
 from truing.records import Comparison, Record
 from truing.store.artifacts import MANIFEST, Artifact, read_artifact, verify
 
+CREDENTIAL_ENV = "TRUING_COLLECT_TOKEN"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 COMPARISONS_A_REQUEST = 500
 RETRIED_STATUS = frozenset({429, 502, 503, 504})
@@ -71,6 +73,17 @@ class Client:
         self._url = url
         self._attempts = attempts
         self._sleep = sleep
+
+    @classmethod
+    def from_environment(cls, url: str, variable: str = CREDENTIAL_ENV, **options: Any) -> Self:
+        """A client whose token an environment variable holds. Raises TruingError where it is not set."""
+        token = os.environ.get(variable)
+        if not token:
+            raise TruingError(
+                f"the service at {url} needs a token: make one there (scopes read, campaigns, export) and put it into the "
+                f"environment variable {variable}"
+            )
+        return cls(url, token, **options)
 
     def __enter__(self) -> Self:
         return self

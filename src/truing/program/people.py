@@ -11,11 +11,8 @@ the batch exported, fetches the frozen set, and goes on.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import httpx
 
 from truing.collect.client import Client
 from truing.errors import TruingError
@@ -31,8 +28,6 @@ def judged_by_service(
     guideline: Guideline,
     folder: Path,
     say: Say,
-    *,
-    transport: httpx.BaseTransport | None = None,
 ) -> Path:
     """The folder of the frozen judgment set, fetched into `folder` where it is not there yet.
 
@@ -41,7 +36,7 @@ def judged_by_service(
     if folder.exists():
         return folder
     batch = content_hash(sorted(c.comparison_id for c in comparisons))[:16]
-    with Client(config.service or "", _token(config), transport=transport) as client:
+    with Client.from_environment(config.service or "", config.service_auth_env) as client:
         campaign = client.campaign(_campaign(config))
         client.add_comparisons(campaign.id, comparisons, batch=batch)
         if campaign.guideline_hash != guideline.guideline_hash:
@@ -66,13 +61,3 @@ def _campaign(config: PreferencesConfig) -> str:
     if not config.campaign:
         raise TruingError("preferences.service is given, so name the campaign too: preferences.campaign")
     return config.campaign
-
-
-def _token(config: PreferencesConfig) -> str:
-    token = os.environ.get(config.service_auth_env)
-    if not token:
-        raise TruingError(
-            f"the service at {config.service} needs a token: make one there (scopes read, campaigns, export) and put it into the "
-            f"environment variable {config.service_auth_env}"
-        )
-    return token
