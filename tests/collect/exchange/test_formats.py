@@ -140,7 +140,7 @@ def test_argilla_in_all_four_shapes():
         [("argilla-0a1b", "second"), ("argilla-0c2d", "second")],
     ]
     assert votes([label]) == [[("argilla-0a1b", "first"), ("argilla-0e3f", "tie")]], "a draft is no answer"
-    assert votes([version_1]) == [[("argilla-0a1b", "first"), ("unidentified", "second")]]
+    assert votes([version_1]) == [[("argilla-0a1b", "first"), ("unidentified-2", "second")]]
     assert votes([flat]) == [[("argilla-0a1b", "first")]]
 
 

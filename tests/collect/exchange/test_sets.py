@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truing.collect.exchange import sets
-from truing.collect.exchange.convert import ConvertConfig, convert, judged_of_set
+from truing.collect.exchange.convert import ConvertConfig, convert, gathered, judged_of_set
 from truing.collect.exchange.formats import read_judged
 from truing.collect.exchange.judged import Answer, Judged, Vote, judged, user_prompt
 from truing.collect.exchange.pairs import preferred
@@ -150,6 +150,12 @@ def test_ranked_answers_share_a_group_and_are_all_there(tmp_path):
     for comparison in found:
         groups.setdefault(comparison.group, []).append(comparison)
     assert sorted(len(g) for g in groups.values()) == [1, 3]
+
+
+def test_a_pair_that_comes_twice_is_one_comparison_and_its_raters_have_one_vote():
+    one, other = pair("p", ("ann", "first"), ("bob", "tie")), pair("p", ("ann", "second"), ("cy", "first"))
+    (found,) = gathered([one, other])
+    assert [(j.rater_id, j.repeat) for j in found.judgments] == [("ann", False), ("bob", False), ("ann", True), ("cy", False)]
 
 
 def test_bad_rows_stop_or_are_counted(tmp_path):

@@ -99,12 +99,19 @@ def by_comparison(comparisons: Iterable[Comparison], judgments: Iterable[Judgmen
 
 
 def gathered(judged: Iterable[Judged]) -> list[Judged]:
-    """A comparison that comes several times as one, with all its judgments, where it first came."""
+    """A comparison that comes several times as one, where it first came, with all its judgments.
+
+    A rater who judged it again repeated, knowingly or not: a rater has one vote on a comparison.
+    """
     found: dict[str, Judged] = {}
     for pair in judged:
         before = found.get(pair.comparison.comparison_id)
-        merged = Judged(before.comparison, (*before.judgments, *pair.judgments)) if before else pair
-        found[pair.comparison.comparison_id] = merged
+        if before is None:
+            found[pair.comparison.comparison_id] = pair
+            continue
+        voted = {j.rater_id for j in before.judgments}
+        again = (j.model_copy(update={"repeat": j.repeat or j.rater_id in voted}) for j in pair.judgments)
+        found[pair.comparison.comparison_id] = Judged(before.comparison, (*before.judgments, *again))
     return list(found.values())
 
 

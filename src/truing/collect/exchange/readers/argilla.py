@@ -60,12 +60,12 @@ def _record(row: Row) -> Record:
         return _flat(row)
     given = row.fields["responses"]
     if isinstance(given, dict):
-        return Record(row.fields["fields"], {q: [_response(r) for r in rs] for q, rs in given.items()})
+        return Record(row.fields["fields"], {q: [_response(n, r) for n, r in enumerate(rs, start=1)] for q, rs in given.items()})
     responses: dict[str, list[Response]] = {}
-    for response in given or []:
+    for place, response in enumerate(given or [], start=1):
         for question, given_value in (response.get("values") or {}).items():
             one = {"user_id": response.get("user_id"), "value": given_value.get("value"), "status": response.get("status")}
-            responses.setdefault(question, []).append(_response(one))
+            responses.setdefault(question, []).append(_response(place, one))
     return Record(row.fields["fields"], responses)
 
 
@@ -77,10 +77,10 @@ def _flat(row: Row) -> Record:
             question = name.removesuffix(_RESPONSES)
             users = row.fields.get(question + _USERS) or [None] * len(value or [])
             status = row.fields.get(question + _STATUS) or [""] * len(value or [])
-            rows = zip(users, value or [], status, strict=True)
-            responses[question] = [_response({"user_id": u, "value": v, "status": s}) for u, v, s in rows]
+            columns = {"user_id": users, "value": value or [], "status": status}
+            responses[question] = [_response(n, r) for n, r in enumerate(_as_rows(columns), start=1)]
         elif _is_v1_column(value):
-            responses[name] = [_response(r) for r in _as_rows(value)]
+            responses[name] = [_response(n, r) for n, r in enumerate(_as_rows(value), start=1)]
     texts = {name: value for name, value in row.fields.items() if isinstance(value, str) and name not in _NO_FIELDS}
     return Record({n: v for n, v in texts.items() if "." not in n and not n.endswith("-suggestion")}, responses)
 
@@ -99,9 +99,12 @@ def _as_rows(value: Any) -> list[Mapping[str, Any]]:
     return [{"user_id": u, "value": v, "status": s} for u, v, s in columns]
 
 
-def _response(given: Mapping[str, Any]) -> Response:
+def _response(place: int, given: Mapping[str, Any]) -> Response:
+    """Users that the export does not name are told apart by their place among a record's responses."""
     user = given.get("user_id")
-    return Response("unidentified" if user is None else f"argilla-{user}", given.get("value"), str(given.get("status") or ""))
+    return Response(
+        f"unidentified-{place}" if user is None else f"argilla-{user}", given.get("value"), str(given.get("status") or "")
+    )
 
 
 def _question(row: Row, record: Record, names: FieldNames) -> str:
