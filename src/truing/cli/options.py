@@ -38,4 +38,7 @@ WithoutRater = Annotated[
     list[str] | None,
     typer.Option("--without-rater", metavar="PSEUDONYM", help="Leave out this rater's judgments. Repeatable."),
 ]
+Labels = Annotated[
+    str | None, typer.Option("--labels", metavar="HOW", help="Judgments to labels: majority, dawid_skene or rater_model.")
+]
 RewardModel = Annotated[str | None, typer.Option("--reward", metavar="DIR", help="A finished reward-model artifact.")]

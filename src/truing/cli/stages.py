@@ -11,6 +11,7 @@ from truing.cli.options import (
     AsJson,
     Comparisons,
     Demonstrations,
+    Labels,
     Model,
     Out,
     PreferenceSet,
@@ -45,6 +46,7 @@ def preferences(
     prompts: Prompts = None,
     without_guideline: WithoutGuideline = None,
     without_rater: WithoutRater = None,
+    labels: Labels = None,
     recipe: RecipeFile = None,
     out: Out = None,
     set_: Set = None,
@@ -52,7 +54,12 @@ def preferences(
     json: AsJson = False,
 ) -> None:
     """Freeze a preference set: from judged pairs in a file, or by sampling pairs and having them judged."""
-    values: dict[str, Any] = {"start_from.sft": model, "data.comparisons": comparisons, "data.prompts": prompts}
+    values: dict[str, Any] = {
+        "start_from.sft": model,
+        "data.comparisons": comparisons,
+        "data.prompts": prompts,
+        "preferences.labels": labels,
+    }
     values |= _without(without_guideline, without_rater)
     _alone("preferences", recipe, out, set_, values, resume=resume, json=json)
 

@@ -1,8 +1,9 @@
 """Stage 2: judgments become a frozen preference set.
 
 Comparisons are judged (by simulated raters, or by people whose judgments are read from a file), or pairs that people judged
-elsewhere are read. Judgments of one comparison make one pair with a soft label: the share of raters who chose `chosen`, ties
-counting half. The set is split by prompt (or by group), so that no prompt lies on both sides.
+elsewhere are read. Judgments of one comparison make one pair with a soft label, by default the share of raters who chose
+`chosen`, ties counting half (`raters/labels.py` has the others). The set is split by prompt (or by group), so that no prompt
+lies on both sides.
 
 An earlier round's training pairs are kept. Where their guideline lacks a clause that has been added since, they weigh less.
 """
@@ -23,6 +24,8 @@ from truing.config import Config
 from truing.data.splits import Split, split_by
 from truing.errors import TruingError
 from truing.program.exclusions import leave_out, notes
+from truing.raters.config import How
+from truing.raters.labels import soft_labels
 from truing.records import Comparison, Estimate, Guideline, Judgment, PreferencePair, Progress, content_hash
 from truing.stats.intervals import wilson_clustered
 from truing.store.artifacts import Artifact, Draft, Store, read_artifact
@@ -42,6 +45,7 @@ class FreezeConfig(Config):
     heldout_fraction: float = Field(default=0.15, gt=0, lt=1)
     split_by: Literal["prompt", "group"] = "prompt"
     superseded_weight: float = Field(default=0.3, ge=0, le=1)
+    labels: How = "majority"
     raters: int | None = None
     """Simulated raters; None = the judgments are people's."""
     judgments_per_comparison: int = Field(default=1, ge=1)
@@ -93,9 +97,9 @@ def freeze_judged(
             progress.update(number, len(comparisons), {"judgments": len(every)})
     versions = {**inputs.versions, inputs.guideline.guideline_hash: inputs.guideline.version}
     judgments, left_out = leave_out(every, config.without_guidelines, config.without_raters, versions)
-    pairs = aggregate(comparisons, judgments)
-    if not pairs:
+    if not judgments:
         raise TruingError(f"none of {len(comparisons)} comparisons is judged: the judgments must be of {name}'s own comparisons")
+    pairs = soft_labels(comparisons, judgments, config.labels)
     train, heldout = split(pairs, config)
     carried = carried_over(inputs.earlier, inputs.guideline, {_key(p, config) for p in heldout}, config) if inputs.earlier else []
     write_records(draft.path / "comparisons.jsonl", comparisons)
@@ -107,7 +111,7 @@ def freeze_judged(
         "judgments_left_out": len(every) - len(judgments),
         "guideline_versions": {digest: versions.get(digest) for digest in sorted({j.guideline_hash for j in judgments})},
         "carried_over": len(carried),
-        "oracle_accuracy": _oracle(heldout, inputs) if inputs.expected else None,
+        "oracle_accuracy": _oracle(heldout, inputs) if inputs.expected and config.labels == "majority" else None,
     }
     said = (*inputs.notes, *notes(left_out))
     return _publish(draft, [*train, *carried], heldout, inputs.guideline, extra, config, said)
@@ -128,36 +132,6 @@ def freeze_pairs(config: FreezeConfig, inputs: FileInputs, store: Store, name: s
     extra: dict[str, JsonValue] = {"judgments": sum(p.judgments for p in pairs), "raters": None, "oracle_accuracy": None}
     note = f"judged by people, as given in {inputs.source}"
     return _publish(draft, train, heldout, inputs.guideline, extra, config, (note,))
-
-
-def aggregate(comparisons: Sequence[Comparison], judgments: Iterable[Judgment]) -> list[PreferencePair]:
-    """One pair a judged comparison; `chosen` is what most chose, `label` the share that did (ties half).
-
-    A rater's blind repeat is a check of the rater, not another vote.
-    """
-    votes: dict[str, list[Judgment]] = defaultdict(list)
-    for judgment in judgments:
-        if not judgment.repeat:
-            votes[judgment.comparison_id].append(judgment)
-    unknown = votes.keys() - {c.comparison_id for c in comparisons}
-    if unknown:
-        raise TruingError(f"{len(unknown)} judgments are of comparisons that are not in this set, for example {min(unknown)!r}")
-    return [_pair(c, votes[c.comparison_id]) for c in comparisons if c.comparison_id in votes]
-
-
-def _pair(comparison: Comparison, votes: Sequence[Judgment]) -> PreferencePair:
-    share = sum({"first": 1.0, "tie": 0.5, "second": 0.0}[v.choice] for v in votes) / len(votes)
-    texts = (comparison.first, comparison.second) if share >= 0.5 else (comparison.second, comparison.first)
-    return PreferencePair(
-        comparison_id=comparison.comparison_id,
-        prompt=comparison.prompt,
-        chosen=texts[0],
-        rejected=texts[1],
-        label=max(share, 1 - share),
-        judgments=len(votes),
-        guideline_hash=votes[0].guideline_hash,
-        simulated=any(v.simulated for v in votes),
-    )
 
 
 def split(pairs: Sequence[PreferencePair], config: FreezeConfig) -> Split[PreferencePair]:

@@ -27,6 +27,7 @@ from truing.evals.config import EvaluateConfig
 from truing.models.config import LoadSettings
 from truing.monitor.config import MonitorConfig
 from truing.program.gate import GateConfig
+from truing.raters.config import How
 from truing.redteam.config import RedTeamConfig
 from truing.train.config import DPOConfig, GRPOConfig, PPOConfig, RewardConfig, RLOOConfig, SFTConfig
 
@@ -158,6 +159,8 @@ class PreferencesConfig(Config):
     judgments_per_comparison: int = Field(default=1, ge=1)
     targeted_fraction: float = Field(default=0.25, ge=0, le=1)
     """Share of the comparisons that goes to what the last round's findings point at: their prompts and counterfactual pairs."""
+    labels: How = "majority"
+    """How judgments become labels: the share that chose it; Dawid-Skene's posterior; or the pairwise rater model's, biases removed."""
     superseded_weight: float = Field(default=0.3, ge=0, le=1)
     """Weight of an earlier round's pair whose guideline lacks a clause added since; 0 leaves it out."""
 

@@ -302,6 +302,7 @@ def _freeze_config(bench: Bench) -> preferences.FreezeConfig:
         heldout_fraction=data.heldout_fraction,
         split_by=data.split_by,
         superseded_weight=config.superseded_weight,
+        labels=config.labels,
         raters=config.raters if config.judged_by == "simulated" and not from_file else None,
         judgments_per_comparison=config.judgments_per_comparison,
         max_pairs=data.max_rows if from_file else None,
