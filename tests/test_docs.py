@@ -60,3 +60,12 @@ def test_make_targets_in_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_format_that_is_listed_has_a_fixture():
+    page = (ROOT / "docs" / "guide" / "exchange.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- formats")[2].partition("<!-- /formats")[0]
+    listed = re.findall(r"^\| `([a-z0-9_]+)` \|", table, re.MULTILINE)
+    fixtures = {path.stem for path in (ROOT / "tests" / "collect" / "exchange" / "fixtures").iterdir()}
+    assert set(listed) == fixtures
+    assert len(listed) >= 10

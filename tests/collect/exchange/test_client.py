@@ -190,6 +190,8 @@ def test_files_outside_an_export_are_not_served(service, client):
     assert service.http.get(f"/api/v1/exports/{begun.id}/files/set.json", headers=headers).status_code == 409
     service.worker.run_exports()
     assert service.http.get(f"/api/v1/exports/{begun.id}/files/set.json", headers=headers).status_code == 200
+    (service.desk.folder / "june").rename(service.desk.folder / "elsewhere")
+    assert service.http.get(f"/api/v1/exports/{begun.id}/files/manifest.json", headers=headers).status_code == 404
     for path in ("..%2Fservice.db", "../service.db", "%2Fetc%2Fpasswd", "none.parquet"):
         assert service.http.get(f"/api/v1/exports/{begun.id}/files/{path}", headers=headers).status_code == 404
 

@@ -179,8 +179,8 @@ def _add_export_routes(router: APIRouter, exchange: Exchange) -> None:
             row = exports.get(connection, export_id)
         if row["state"] != "done":
             raise ConflictError(f"export {row['name']!r} is {row['state']}; its files are there once it is done")
-        known = {MANIFEST, *(entry.path for entry in _export_view(row, exchange.folder).files)}
-        if path not in known:
+        files = [entry.path for entry in _export_view(row, exchange.folder).files]
+        if path not in ([MANIFEST, *files] if files else []):
             raise NotFoundError(f"export {row['name']!r} has no file {path!r}")
         return FileResponse(exchange.folder / row["name"] / path, media_type="application/octet-stream")
 
@@ -286,7 +286,9 @@ def _batch_view(connection: Connection, campaign_id: int, batch: str) -> BatchVi
 
 
 def _export_view(row: RowMapping, folder: Path) -> ExportView:
-    files: Any = read_artifact(folder / row["name"]).manifest.files if row["state"] == "done" else ()
+    path = folder / row["name"]
+    is_there = row["state"] == "done" and (path / MANIFEST).exists()
+    files: Any = read_artifact(path).manifest.files if is_there else ()
     return ExportView(
         id=row["id"],
         name=row["name"],
