@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import itertools
 import random
+import runpy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from sqlalchemy import insert, select
 from truing.collect.answers import PairAnswer, on_screen
 from truing.collect.campaigns import NewItem
-from truing.collect.config import CampaignConfig, ServiceConfig
+from truing.collect.config import CampaignConfig
 from truing.collect.database import Database, open_database
-from truing.collect.errors import NotAllowedError, NotSignedInError, ServiceError
 from truing.collect.schema import account, guideline
 
 from truing.collect import campaigns, judgments, leases
 from truing.collect.client import Client
-from truing.collect.exchange.routes import Exchange, make_router
 from truing.collect.exchange.worker import Worker
 from truing.records import Guideline, Prompt
 
 NOW = 1_750_000_000.0
+make_app = runpy.run_path(str(Path(__file__).parent / "serve.py"))["make_app"]
 BETTER = PairAnswer(choice="first", margin=2)
 GUIDELINE = Guideline(version=3, text="# Guideline\n\n## Short {#short}\n\nPrefer short.\n")
 
@@ -98,31 +96,10 @@ def desk(tmp_path):
     database.close()
 
 
-TOKENS = {"all": ("read", "campaigns", "export", "webhooks"), "reader": ("read",)}
-
-
 @pytest.fixture
-def service(desk, tmp_path):
+def service(desk):
     """The service's app around the campaign, with a lead's tokens; its worker is run by the tests themselves."""
-    lead = desk.rater("lead")
-    worker = Worker(desk.database, desk.folder, b"service key", clock=lambda: NOW)
-
-    def authorize(request: Request, scope: str) -> int:
-        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if token not in TOKENS:
-            raise NotSignedInError("no such token")
-        if scope not in TOKENS[token]:
-            raise NotAllowedError(f"this token lacks the scope {scope!r}")
-        return lead
-
-    app = FastAPI()
-    exchange = Exchange(desk.database, authorize, worker, desk.folder, b"service key", lambda: NOW, ServiceConfig())
-    app.include_router(make_router(exchange))
-
-    @app.exception_handler(ServiceError)
-    def refused(request: Request, error: ServiceError) -> JSONResponse:
-        return JSONResponse({"error": {"code": error.code, "message": str(error)}}, error.status)
-
+    app, worker = make_app(desk.database, desk.folder, desk.rater("lead"), lambda: NOW)
     with TestClient(app) as http:
         yield Service(desk, http, worker)
 
