@@ -36,7 +36,7 @@ RESAMPLES = 1000
 
 
 class Agreement(Record):
-    """A statistic with its 95% interval, from `n` labels on `n_clusters` items; NaN with a reason in `undefined` if it has none."""
+    """A statistic with its 95% interval, from `n` labels on `n_clusters` items; NaN with its reason in `undefined` if none."""
 
     value: NullableNumber
     low: NullableNumber

@@ -5,7 +5,7 @@ With d = strength of the first - strength of the second + effects * covariates:
     Bradley-Terry   P(first wins) = e^{d/2} / (e^{d/2} + e^{-d/2}) = sigmoid(d)          a tie is half a win of either
     Davidson        P(first), P(second), P(tie) in proportion to e^{d/2}, e^{-d/2}, nu   (his eq. 2.2, nu = e^tie)
 
-Covariates are differences first - second of what may sway a judgment without being worth it (log length, Markdown marks, side): the
+Covariates are differences first - second of what may sway a judgment without being worth it (log length, Markdown, side): the
 strengths are then those at equal style.
 
 Legend: N comparisons, P players, C covariates, K parameters.

@@ -53,7 +53,7 @@ def plackett_luce(
 
 
 def _slopes(strength_P: Floats, ranking_NM: Ints, is_there_NM: Mask, weight_N: Floats) -> Slopes:
-    """Each place is a choice among those left, with probabilities p: its score is (chosen) - p, its information diag(p) - p p'."""
+    """Each place is a choice among those left with probabilities p: its score is (chosen) - p, its information diag(p) - p p'."""
     n, places = ranking_NM.shape
     player_NM = np.where(is_there_NM, ranking_NM, 0)
     strength_NM = np.where(is_there_NM, strength_P[player_NM], -np.inf)

@@ -1,7 +1,8 @@
-"""Strengths of players from comparisons: what Bradley-Terry and Plackett-Luce share. Newton steps, intervals, and when there are none.
+"""Strengths of players from comparisons: what Bradley-Terry and Plackett-Luce share, by Newton steps, with intervals.
 
-Strengths are logits that sum to zero; only differences mean anything. Maximum likelihood is finite only where wins lead from every
-player to every other (Ford 1957): else someone's strength has no bound, or two groups were never compared, and there is no result.
+Strengths are logits that sum to zero; only differences mean anything. Maximum likelihood is finite only where wins lead from
+every player to every other (Ford 1957): else someone's strength has no bound, or two groups were never compared, and there is
+no result.
 
 Legend: N comparisons, P players, K parameters (the P strengths first), G clusters.
 """
@@ -100,7 +101,7 @@ def fit_strengths(
     Raises TruingError where parameters cannot be told apart or no maximum is found.
     """
     is_strength_K = np.arange(len(start_K)) < len(comparisons_P)
-    penalty_K = ridge * is_strength_K
+    penalty_K = np.asarray(ridge * is_strength_K, dtype=np.float64)
     level_K = is_strength_K / math.sqrt(len(comparisons_P))
     parameter, here = start_K, slopes(start_K)
     least_K = _DECIDED * here.information_KK.diagonal()
@@ -109,7 +110,7 @@ def fit_strengths(
             break
         inverse = _inverse(here.information_KK + np.diag(penalty_K), level_K)
         gradient = np.asarray(here.score_NK.sum(axis=0)) - penalty_K * parameter
-        step = inverse @ gradient
+        step = np.asarray(inverse @ gradient, dtype=np.float64)
         if (np.abs(step) <= _SMALL_STEP * (1 + np.abs(parameter))).all():
             covariance, units, quantile = _covariance(inverse, here.score_NK, clusters)
             return Strengths(parameter, covariance, comparisons_P, units, quantile, here.log_likelihood)
@@ -146,7 +147,7 @@ def check_players(players: Sequence[str], *numbers: Ints) -> None:
 
 
 def _names(players: Sequence[str], chosen_P: NDArray[np.bool_]) -> str:
-    names = [f"'{players[p]}'" for p in np.flatnonzero(chosen_P)]
+    names = [f"'{players[int(p)]}'" for p in np.flatnonzero(chosen_P)]
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
