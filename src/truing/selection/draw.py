@@ -33,7 +33,7 @@ class Drawn(NamedTuple):
 
 
 def draw(pool: Pool, config: SelectionConfig) -> Drawn:
-    """Score the pool by the strategy and draw. Raises TruingError where the strategy lacks what it reads, or the pool is too small.
+    """Score by the strategy and draw. Raises TruingError where the strategy lacks what it reads, or the budget is too large.
 
     The same pool in the same order, settings and seed give the same batch.
     """

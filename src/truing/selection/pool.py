@@ -24,9 +24,9 @@ Floats = NDArray[np.float64]
 class PairScores(Record):
     """What a reward ensemble says of one comparison.
 
-    `margins` are first minus second in log-odds, one a member: sigma(margin) is the member's P(first preferred). `features` are what
-    member 0's linear head reads of first minus that of second, so that its margin is features . weights (projected at random
-    where the model is wide).
+    `margins` are first minus second in log-odds, one a member: sigma(margin) is the member's P(first preferred). `features` are
+    what member 0's linear head reads of first minus that of second: its margin is features . weights (projected at random where
+    the model is wide).
     """
 
     comparison_id: str

@@ -21,7 +21,7 @@ from truing.selection.config import Strategy
 from truing.selection.pool import Floats, Pool
 
 RIDGE = 1e-3
-"""Of the mean eigenvalue of the information matrix: keeps directions that no comparison of the pool shows from being worth most."""
+"""Of the information matrix's mean eigenvalue: keeps directions that no comparison of the pool shows from being worth most."""
 
 
 def uniform(pool: Pool) -> Floats:
