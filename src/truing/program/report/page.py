@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from truing.program.report import graph, plots
 from truing.program.report.model import PolicyNumbers, Report, RewardNumbers, Round, Trajectory
-from truing.program.report.text import visible
+from truing.collect.rendering.visible import visible
 from truing.records import Estimate
 
 POLICY_NAMES = {"base": "base", "sft": "SFT", "ppo": "PPO", "grpo": "GRPO", "rloo": "RLOO", "dpo": "DPO"}
