@@ -21,8 +21,8 @@ class Html(RendererHTML):
 
     def __init__(self, parser: Any = None) -> None:
         super().__init__(parser)
-        self.rules = {**self.rules, **{kind: _of_one(make) for kind, make in _ELEMENTS.items()}}
-        self.rules |= {"link_open": _link_open, "link_close": _link_close}
+        rules: dict[str, Any] = {**self.rules, **{kind: _of_one(make) for kind, make in _ELEMENTS.items()}}
+        self.rules = {**rules, "link_open": _link_open, "link_close": _link_close}
 
 
 def _of_one(make: Callable[[Token], str]) -> Callable[..., str]:
