@@ -22,7 +22,8 @@ class Html(RendererHTML):
     def __init__(self, parser: Any = None) -> None:
         super().__init__(parser)
         rules: dict[str, Any] = {**self.rules, **{kind: _of_one(make) for kind, make in _ELEMENTS.items()}}
-        self.rules = {**rules, "link_open": _link_open, "link_close": _link_close}
+        rules |= {"link_open": _link_open, "link_close": _link_close}
+        self.rules = rules
 
 
 def _of_one(make: Callable[[Token], str]) -> Callable[..., str]:
