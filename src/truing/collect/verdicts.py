@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 from truing.collect.answers import Answer, Answers, PairAnswer, RankingAnswer, ScalesAnswer
@@ -70,7 +70,7 @@ def _close(given: Mapping[str, int], gold: Mapping[str, int]) -> bool:
 def _order(worth: Sequence[float]) -> str:
     """Responses (from 1) by falling worth: "2>1=3"."""
     order = sorted(range(len(worth)), key=lambda i: -worth[i])
-    signs = ["=" if worth[a] == worth[b] else ">" for a, b in zip(order, order[1:], strict=False)]
+    signs = ["=" if worth[a] == worth[b] else ">" for a, b in pairwise(order)]
     if set(signs) == {"="}:
         return "tie"
     return str(order[0] + 1) + "".join(sign + str(i + 1) for sign, i in zip(signs, order[1:], strict=True))

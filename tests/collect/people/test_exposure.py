@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from truing.collect.people.exposure import Exposure, ExposureConfig, day_start, harm_left
+from truing.collect.people.config import ExposureConfig
+from truing.collect.people.exposure import Exposure, day_start, harm_left
 
 CONFIG = ExposureConfig(harm_per_day=5)
 

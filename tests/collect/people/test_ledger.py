@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from truing.collect.people.config import PayConfig
 from truing.collect.people.ledger import Rates, Submission, money, paid_seconds, time_pay, totals, work_days
 
 RATES = Rates(hourly_micros=18_000_000, per_item_micros=50_000, currency="EUR")
 MONDAY, TUESDAY = date(2026, 3, 2), date(2026, 3, 3)
 
 
-def submitted(item, day=MONDAY, active_s=60.0, lease_s=90.0, campaign=1):
-    return Submission(campaign_id=campaign, item_id=item, day=day, active_s=active_s, lease_s=lease_s)
+def submitted(item, day=MONDAY, active_s=60.0, elapsed_s=90.0, campaign=1, occasion=0, is_answer=True):
+    return Submission(campaign, item, occasion, day, is_answer, active_s, elapsed_s)
 
 
 def test_an_hour_and_its_items():
@@ -32,7 +33,16 @@ def test_a_revised_item_is_paid_once_and_its_time_each_time():
 def test_a_browser_cannot_claim_more_time_than_passed():
     assert paid_seconds(500.0, 90.0) == 90
     assert paid_seconds(30.0, 90.0) == 30
-    assert paid_seconds(-5.0, 90.0) == 0
+    assert paid_seconds(30.0, None) == 30
+
+
+def test_a_skip_is_paid_as_time_and_a_repeat_as_an_item():
+    (day,) = work_days([submitted(1), submitted(1, occasion=1), submitted(2, is_answer=False)], {1: RATES})
+    assert (day.items, day.paid_s) == (2, 180)
+
+
+def test_rates_are_whole_millionths():
+    assert Rates.of(PayConfig(currency="EUR", hourly="14.53", per_item="0.035")) == Rates(14_530_000, 35_000, "EUR")
 
 
 def test_campaigns_pay_their_own_rates_and_currencies_are_not_mixed():

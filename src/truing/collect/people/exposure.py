@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import Field
-
-from truing.config import Config
+from truing.collect.people.config import ExposureConfig
 
 DAY_S = 86_400.0
-
-
-class ExposureConfig(Config):
-    """The most harmful items that one person is given in a day (UTC), whatever they ask for."""
-
-    harm_per_day: int = Field(default=40, ge=0)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What a rater has earned: so much an hour of active time, plus so much an item. Computed from the judgments themselves.
 
 Nothing here reads what was chosen: pay cannot depend on agreement, on gold or on how a judgment is used later. Time is the
-active time of every submission, undone and surplus ones too: it was worked. An item is paid once, however often revised.
+active time of every submission, undone and surplus ones too: it was worked. An item is paid once, however often
+its answer is revised; a skip is paid as time.
 Amounts are whole millionths of the currency, so that sums are exact.
 """
 
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
+
+from truing.collect.people.config import PayConfig
 
 MICROS = 1_000_000
 _HOUR_S = Decimal(3600)
@@ -25,16 +28,27 @@ class Rates:
     per_item_micros: int
     currency: str
 
+    @classmethod
+    def of(cls, pay: PayConfig) -> Rates:
+        """A campaign's rates as whole millionths."""
+        return cls(int(pay.hourly * MICROS), int(pay.per_item * MICROS), pay.currency)
+
 
 @dataclass(frozen=True)
 class Submission:
-    """One submission as pay sees it. `lease_s` is the wall time from lease to submission, by the server's clock."""
+    """One submission as pay sees it: how long it took, and whether it answers (a skip does not).
+
+    `active_s` is what the browser counted, `elapsed_s` the wall time from lease to submission by the server's clock (None = not
+    known). `occasion` tells the blind repeat of an item from its first answer.
+    """
 
     campaign_id: int
     item_id: int
+    occasion: int
     day: date
+    is_answer: bool
     active_s: float
-    lease_s: float
+    elapsed_s: float | None
 
 
 @dataclass(frozen=True)
@@ -55,9 +69,9 @@ class WorkDay:
         return self.time_micros + self.items_micros
 
 
-def paid_seconds(active_s: float, lease_s: float) -> float:
+def paid_seconds(active_s: float, elapsed_s: float | None) -> float:
     """The active seconds a browser reported, at most the time that passed between lease and submission."""
-    return max(0.0, min(active_s, lease_s))
+    return active_s if elapsed_s is None else max(0.0, min(active_s, elapsed_s))
 
 
 def time_pay(seconds: float, rates: Rates) -> int:
@@ -70,12 +84,13 @@ def work_days(submissions: Iterable[Submission], rates: Mapping[int, Rates]) -> 
     """A line for each day and campaign, newest first. An item counts on the day it was first submitted."""
     seconds: dict[tuple[date, int], float] = defaultdict(float)
     items: dict[tuple[date, int], int] = defaultdict(int)
-    paid: set[tuple[int, int]] = set()
+    paid: set[tuple[int, int, int]] = set()
     for work in sorted(submissions, key=lambda s: s.day):
         key = (work.day, work.campaign_id)
-        seconds[key] += paid_seconds(work.active_s, work.lease_s)
-        if (work.campaign_id, work.item_id) not in paid:
-            paid.add((work.campaign_id, work.item_id))
+        seconds[key] += paid_seconds(work.active_s, work.elapsed_s)
+        piece = (work.campaign_id, work.item_id, work.occasion)
+        if work.is_answer and piece not in paid:
+            paid.add(piece)
             items[key] += 1
     return tuple(_day(key, items[key], seconds[key], rates[key[1]]) for key in sorted(seconds, reverse=True))
 
