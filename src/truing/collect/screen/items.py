@@ -158,3 +158,8 @@ def _section(clause: Clause | None, kind: str = "", before: Clause | None = None
     assert clause is not None
     differing = change(word_diff(before.body, clause.body)) if kind == "changed" and before else Markup()
     return Section(clause.clause_id, clause.title, render(clause.body, under=3, live_links=True), kind, differing)
+
+
+def _is_harmful(config: CampaignConfig) -> bool:
+    exposure = getattr(config, "exposure", None)
+    return exposure is not None and exposure.harmful

@@ -87,3 +87,8 @@ def from_form(form: Mapping[str, str]) -> ScreenSettings:
 def _key(typed: str, usual: str) -> str:
     key = typed.strip()
     return usual if not key or key.casefold() == usual.casefold() else key.lower()
+
+
+def key_label(key: str) -> str:
+    """A key as it is shown: letters large, as on the keyboard."""
+    return key.upper() if len(key) == 1 else key
