@@ -83,6 +83,11 @@ class TaskView:
     is_veiled: bool = False
     """Shown blurred until the rater asks to see it."""
 
+    @property
+    def has_middle(self) -> bool:
+        """Whether the scale has something between left and right."""
+        return self.allows_both_bad or any(step.choice == "tie" for step in self.steps)
+
 
 def task_view(
     blinded: Blinded,

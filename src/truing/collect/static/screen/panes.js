@@ -26,7 +26,7 @@ export function scrollTogether(panes) {
 export function markChosen(form) {
   const choice = form.querySelector('[name="pair"]:checked')?.value.split(":")[0];
   for (const pane of form.querySelectorAll(".pane")) {
-    pane.classList.toggle("is-chosen", choice === ["first", "second"][pane.dataset.place]);
+    pane.classList.toggle("is-chosen", choice !== undefined && choice === ["first", "second"][pane.dataset.place]);
   }
 }
 
