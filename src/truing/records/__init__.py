@@ -5,7 +5,7 @@ from truing.records.comparison import Choice, Comparison, Judgment, PreferencePa
 from truing.records.conversation import Demonstration, Message, Prompt, Role
 from truing.records.estimate import Estimate
 from truing.records.finding import Attempt, Finding
-from truing.records.guideline import Guideline
+from truing.records.guideline import Clause, Guideline
 from truing.records.manifest import FileEntry, Manifest
 from truing.records.progress import NullProgress, Progress
 from truing.records.rollout import Alarm, Ending, Rollout, SampledCompletion
@@ -15,6 +15,7 @@ __all__ = [
     "Alarm",
     "Attempt",
     "Choice",
+    "Clause",
     "Comparison",
     "Demonstration",
     "Ending",

@@ -11,11 +11,11 @@ from typing import Literal, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from truing.collect.rendering.visible import visible
 from truing.figures.scale import RATES, Scale, smooth
 from truing.figures.svg import axis_strip
 from truing.program.report import graph, plots
 from truing.program.report.model import PolicyNumbers, Report, RewardNumbers, Round, Trajectory
-from truing.program.report.text import visible
 from truing.records import Estimate
 
 POLICY_NAMES = {"base": "base", "sft": "SFT", "ppo": "PPO", "grpo": "GRPO", "rloo": "RLOO", "dpo": "DPO"}
