@@ -1,0 +1,241 @@
+"""Campaigns: made, paused, resumed, closed; their items and how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
+
+from truing.collect import audit
+from truing.collect.answers import Answer
+from truing.collect.config import CampaignConfig
+from truing.collect.errors import ConflictError, NotFoundError, ServiceError
+from truing.collect.schema import campaign, guideline, item, judgment, lease, slot
+from truing.config import read_toml, validate
+from truing.records import Prompt, Record
+
+PRESETS = Path(__file__).parent / "presets"
+Status = Literal["open", "paused", "closed"]
+
+
+class NewItem(Record):
+    """A prompt and the responses to it. `policies[i]` wrote `responses[i]`; raters never see who."""
+
+    external_id: str = Field(min_length=1, max_length=200)
+    prompt: Prompt
+    responses: tuple[str, ...] = Field(min_length=1, max_length=9)
+    policies: tuple[str, ...] = ()
+    purpose: Literal["task", "gold", "calibration"] = "task"
+    gold: tuple[Answer, ...] | None = None
+    """The known answer, in stored order; gold and calibration items have one."""
+    source: str = Field(default="", max_length=200)
+    group: str = Field(default="", max_length=200)
+    strategy: str = Field(default="", max_length=60)
+    propensity: float | None = Field(default=None, gt=0.0, le=1.0)
+    meta: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Progress(Record):
+    """How far a campaign is. `needed`, `done` and `leased` count task judgments; the rest counts rows."""
+
+    items: int
+    needed: int
+    done: int
+    leased: int
+    answers: int
+    skips: int
+    surplus: int
+    gold: int
+    repeats: int
+
+
+def resolved(values: dict[str, Any], where: str) -> CampaignConfig:
+    """A campaign's settings from what a person wrote, laid over the preset it names. Raises TruingError."""
+    preset = values.get("preset")
+    base = read_toml(preset_file(str(preset))) if preset else {}
+    return validate(CampaignConfig, {**base, **values}, where)
+
+
+def preset_file(name: str) -> Path:
+    """The file of a preset. Raises ServiceError naming those there are."""
+    path = PRESETS / f"{name}.toml"
+    if name not in preset_names():
+        raise ServiceError(f"preset {name!r}: there is none of that name. Presets: {', '.join(preset_names())}")
+    return path
+
+
+def preset_names() -> list[str]:
+    """Published protocols that a campaign can start from."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def create(connection: Connection, config: CampaignConfig, *, now: float, by: int | None = None) -> int:
+    """A new campaign, open at once. Raises ConflictError where the name is taken, NotFoundError where its guideline is not there."""
+    if connection.scalar(select(campaign.c.id).where(campaign.c.name == config.name)) is not None:
+        raise ConflictError(f"there is a campaign {config.name!r} already. Choose another name.")
+    row = insert(campaign).values(
+        name=config.name,
+        status="open",
+        config=config.model_dump(mode="json"),
+        guideline_id=_newest_guideline(connection, config.guideline),
+        created_by=by,
+        created_at=now,
+    )
+    campaign_id = connection.execute(row).inserted_primary_key[0]
+    audit.record(connection, "campaign.created", f"campaign:{campaign_id}", now=now, by=by, detail={"name": config.name})
+    return int(campaign_id)
+
+
+def _newest_guideline(connection: Connection, name: str) -> int | None:
+    if not name:
+        return None
+    found = connection.scalar(
+        select(guideline.c.id).where(guideline.c.name == name).order_by(guideline.c.version.desc()).limit(1)
+    )
+    if found is None:
+        raise NotFoundError(f"there is no guideline {name!r}. Publish it first, or leave 'guideline' empty.")
+    return int(found)
+
+
+def get(connection: Connection, campaign_id: int) -> RowMapping:
+    """A campaign's row. Raises NotFoundError."""
+    row = connection.execute(select(campaign).where(campaign.c.id == campaign_id)).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no campaign {campaign_id}")
+    return row
+
+
+def listed(connection: Connection) -> list[RowMapping]:
+    """Every campaign, newest first."""
+    return list(connection.execute(select(campaign).order_by(campaign.c.id.desc())).mappings())
+
+
+def config_of(row: RowMapping) -> CampaignConfig:
+    """A row's settings."""
+    return CampaignConfig.model_validate(row["config"])
+
+
+def set_status(connection: Connection, campaign_id: int, status: Status, *, now: float, by: int | None = None) -> None:
+    """Open, pause or close. Nothing is handed out while paused or closed; what is in raters' hands is still taken."""
+    get(connection, campaign_id)
+    connection.execute(update(campaign).where(campaign.c.id == campaign_id).values(status=status))
+    audit.record(connection, f"campaign.{status}", f"campaign:{campaign_id}", now=now, by=by)
+
+
+def add_items(
+    connection: Connection, campaign_id: int, items: Sequence[NewItem], *, now: float, by: int | None = None
+) -> list[int]:
+    """Add items, and a slot for each judgment that a task item needs. Returns their ids in order.
+
+    Raises ConflictError for an external id that is there already or a budget that does not reach; ServiceError for items that do
+    not fit the campaign's tasks. Either all are added or none.
+    """
+    row = get(connection, campaign_id)
+    config = config_of(row)
+    for number, new in enumerate(items, start=1):
+        _check_fits(new, config, number)
+    _check_unused(connection, campaign_id, [new.external_id for new in items])
+    tasks = sum(new.purpose == "task" for new in items)
+    _check_budget(connection, campaign_id, config, tasks * config.overlap)
+    if not items:
+        return []
+    result = connection.execute(
+        insert(item).returning(item.c.id, sort_by_parameter_order=True), [_row(campaign_id, new, now) for new in items]
+    )
+    ids = [int(found) for found in result.scalars()]
+    slots = [
+        {"campaign_id": campaign_id, "item_id": item_id, "rank": rank, "state": "open"}
+        for rank in range(config.overlap)
+        for item_id, new in zip(ids, items, strict=True)
+        if new.purpose == "task"
+    ]
+    if slots:
+        connection.execute(insert(slot), slots)
+    audit.record(connection, "items.added", f"campaign:{campaign_id}", now=now, by=by, detail={"items": len(items)})
+    return ids
+
+
+def _row(campaign_id: int, new: NewItem, now: float) -> dict[str, Any]:
+    return {
+        "campaign_id": campaign_id,
+        "external_id": new.external_id,
+        "purpose": new.purpose,
+        "prompt": new.prompt.model_dump(mode="json"),
+        "responses": list(new.responses),
+        "policies": list(new.policies) or ["unknown"] * len(new.responses),
+        "gold": [answer.model_dump(mode="json") for answer in new.gold] if new.gold is not None else None,
+        "source": new.source,
+        "item_group": new.group,
+        "strategy": new.strategy,
+        "propensity": new.propensity,
+        "meta": new.meta,
+        "created_at": now,
+    }
+
+
+def _check_fits(new: NewItem, config: CampaignConfig, number: int) -> None:
+    where = f"item {number} ({new.external_id!r})"
+    kinds = {task.type for task in config.tasks}
+    if "pair" in kinds and len(new.responses) != 2:
+        raise ServiceError(f"{where}: this campaign compares pairs, so an item has two responses, not {len(new.responses)}")
+    if "ranking" in kinds and len(new.responses) < 2:
+        raise ServiceError(f"{where}: this campaign ranks, so an item has two to nine responses")
+    if new.policies and len(new.policies) != len(new.responses):
+        raise ServiceError(f"{where}: policies names {len(new.policies)}, but there are {len(new.responses)} responses")
+    if (new.purpose == "task") != (new.gold is None):
+        raise ServiceError(f"{where}: gold and calibration items carry the known answer in 'gold', task items do not")
+
+
+def _check_unused(connection: Connection, campaign_id: int, names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ConflictError(f"item {name!r} comes twice in what was sent")
+        seen.add(name)
+    for start in range(0, len(names), 500):
+        part = names[start : start + 500]
+        known = select(item.c.external_id).where(item.c.campaign_id == campaign_id, item.c.external_id.in_(part)).limit(1)
+        found = connection.scalar(known)
+        if found is not None:
+            raise ConflictError(f"item {found!r} is in this campaign already")
+
+
+def _check_budget(connection: Connection, campaign_id: int, config: CampaignConfig, wanted: int) -> None:
+    if config.max_judgments is None:
+        return
+    used = connection.scalar(select(func.count()).select_from(slot).where(slot.c.campaign_id == campaign_id)) or 0
+    if used + wanted > config.max_judgments:
+        raise ConflictError(
+            f"these items need {wanted} judgments, and the budget has {config.max_judgments - used} left of "
+            f"{config.max_judgments}. Add fewer, or raise max_judgments."
+        )
+
+
+def progress(connection: Connection, campaign_id: int) -> Progress:
+    """How far a campaign is."""
+    states = dict(
+        connection.execute(
+            select(slot.c.state, func.count()).where(slot.c.campaign_id == campaign_id).group_by(slot.c.state)
+        ).all()
+    )
+    kinds = connection.execute(
+        select(judgment.c.kind, judgment.c.purpose, judgment.c.is_surplus, func.count())
+        .where(judgment.c.campaign_id == campaign_id, judgment.c.is_current)
+        .group_by(judgment.c.kind, judgment.c.purpose, judgment.c.is_surplus)
+    ).all()
+    answers = [row for row in kinds if row[0] == "answer"]
+    held = select(func.count()).select_from(lease).where(lease.c.campaign_id == campaign_id, lease.c.state == "held")
+    return Progress(
+        items=connection.scalar(select(func.count()).select_from(item).where(item.c.campaign_id == campaign_id)) or 0,
+        needed=sum(states.values()),
+        done=states.get("done", 0),
+        leased=connection.scalar(held) or 0,
+        answers=sum(row[3] for row in answers),
+        skips=sum(row[3] for row in kinds if row[0] == "skip"),
+        surplus=sum(row[3] for row in answers if row[2]),
+        gold=sum(row[3] for row in answers if row[1] == "gold"),
+        repeats=sum(row[3] for row in answers if row[1] == "repeat"),
+    )

@@ -1,0 +1,88 @@
+"""Bringing a database's schema up and down, one numbered file of `migrations/versions` at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from truing.errors import TruingError
+
+FOLDER = Path(__file__).parent / "migrations"
+ADVISORY_LOCK = 7_412_609
+"""Any number: what processes that start together on one PostgreSQL take turns by."""
+
+
+def current(engine: Engine) -> str | None:
+    """The revision that the database is at; None = empty."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest() -> str:
+    """The revision that this version of the package works with."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None
+    return head
+
+
+def revisions() -> list[str]:
+    """Every revision, oldest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
+
+
+def upgrade(engine: Engine, to: str = "head") -> None:
+    """Go up to `to`. Raises TruingError where the database was made by a later version of the package."""
+    _check_known(engine)
+    if to == "head" and current(engine) == newest():
+        return
+    _run(engine, lambda config: command.upgrade(config, to))
+
+
+def downgrade(engine: Engine, to: str) -> None:
+    """Go down to `to` ("base" = an empty database)."""
+    _check_known(engine)
+    _run(engine, lambda config: command.downgrade(config, to))
+
+
+def _check_known(engine: Engine) -> None:
+    revision = current(engine)
+    if revision is not None and revision not in revisions():
+        raise TruingError(
+            f"the database is at schema {revision}, newer than this version of truing knows ({newest()}). "
+            "Install the version that made it, or restore a backup taken before the upgrade."
+        )
+
+
+def _run(engine: Engine, step: Callable[[Config], None]) -> None:
+    """Run a command in one transaction: a migration that fails leaves the database as it was."""
+    config = _config()
+    with engine.execution_options(writes=True).connect() as connection:
+        is_sqlite = engine.dialect.name == "sqlite"
+        if is_sqlite:  # a table that is rebuilt is dropped for a moment, which foreign keys would refuse
+            _pragma(connection, "foreign_keys=OFF")
+        with connection.begin():
+            if not is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+            config.attributes["connection"] = connection
+            step(config)
+        if is_sqlite:
+            _pragma(connection, "foreign_keys=ON")
+
+
+def _pragma(connection: Connection, pragma: str) -> None:
+    """Outside a transaction, where alone it has an effect."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute(f"PRAGMA {pragma}")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    return config
