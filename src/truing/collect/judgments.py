@@ -218,6 +218,7 @@ def _append(connection: Connection, found: Lease, values: dict[str, Any], config
         "purpose": found.purpose,
         "screen_order": list(found.screen_order),
         "judged_at": now,
+        "elapsed_s": max(0.0, now - found.leased_at),
         **values,
     }
     judgment_id = connection.execute(insert(judgment).values(**row).returning(judgment.c.id)).scalar_one()

@@ -246,6 +246,8 @@ judgment = Table(
     Column("skip_reason", Text, nullable=False, server_default=""),
     Column("guideline_hash", String(64), nullable=False, server_default=""),
     Column("active_s", Float, nullable=True),
+    # Wall time from lease to submission: what active_s is held against for pay.
+    Column("elapsed_s", Float, nullable=True),
     Column("is_surplus", Boolean, nullable=False),
     Column("idempotency_key", String(100), nullable=False),
     _at("judged_at"),

@@ -21,6 +21,7 @@ from truing.collect.client import Client
 from truing.collect.config import CampaignConfig
 from truing.collect.database import Database, open_database
 from truing.collect.exchange.worker import Worker
+from truing.collect.guidelines import versions
 from truing.collect.schema import account, guideline
 from truing.records import Guideline, Prompt
 
@@ -59,7 +60,10 @@ class Desk:
     def rater(self, pseudonym) -> int:
         values = {"pseudonym": pseudonym, "role": "rater", "is_simulated": True, "settings": {}, "created_at": NOW}
         row = insert(account).values(**values).returning(account.c.id)
-        return self.database.write(lambda connection: connection.scalar(row))
+        rater_id = self.database.write(lambda connection: connection.scalar(row))
+        for guideline_id in [one["id"] for one in self.rows(guideline)]:
+            self.database.write(lambda c, guideline_id=guideline_id: versions.confirm(c, rater_id, guideline_id, now=NOW))
+        return rater_id
 
     def work(self, campaign_id, rater_id, n, answer=BETTER, **more) -> list[int]:
         """Answer up to `n` items, each with `answer` in stored order. Returns the judgments' ids."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from markupsafe import Markup
 from pydantic import JsonValue
@@ -32,7 +32,7 @@ class Section:
     title: str
     html: Markup
     change: str = ""
-    differing: Markup = Markup()
+    differing: Markup = field(default_factory=Markup)
 
 
 @dataclass(frozen=True)

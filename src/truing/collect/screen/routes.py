@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 from pydantic import Field, JsonValue
@@ -41,6 +41,14 @@ class DraftContent(Record):
     saved_at: float = Field(ge=0.0)
 
 
+async def _fields(request: Request) -> dict[str, str]:
+    """A form's fields, whatever their names."""
+    return {name: str(value) for name, value in (await request.form()).items()}
+
+
+Fields = Annotated[dict[str, str], Depends(_fields)]
+
+
 @router.get("/settings")
 def settings_page(visit: Visitor, saved: bool = False) -> HTMLResponse:
     """A rater's keys."""
@@ -48,7 +56,7 @@ def settings_page(visit: Visitor, saved: bool = False) -> HTMLResponse:
 
 
 @router.post("/settings")
-def save_settings(visit: Visitor, form: Annotated[dict[str, str], Form()]) -> Response:
+def save_settings(visit: Visitor, form: Fields) -> Response:
     """Keep a rater's keys; what cannot be is said on the page."""
     try:
         chosen = from_form(form)

@@ -340,6 +340,7 @@ def upgrade() -> None:
         sa.Column("skip_reason", sa.Text(), server_default="", nullable=False),
         sa.Column("guideline_hash", sa.String(length=64), server_default="", nullable=False),
         sa.Column("active_s", sa.Float(), nullable=True),
+        sa.Column("elapsed_s", sa.Float(), nullable=True),
         sa.Column("is_surplus", sa.Boolean(), nullable=False),
         sa.Column("idempotency_key", sa.String(length=100), nullable=False),
         sa.Column("judged_at", sa.Float(), nullable=False),
