@@ -21,3 +21,15 @@ def test_amending_a_known_clause_replaces_its_text_and_keeps_its_neighbours() ->
     assert after.clauses == ("correct", "length")
     assert "Right beats wrong" not in after.text
     assert "Old text." in after.text
+
+
+def test_sections_are_the_text_cut_at_its_clauses() -> None:
+    opening, correct, length = Guideline(version=1, text=TEXT).sections
+    assert (opening.clause_id, opening.title, opening.body) == ("", "", "# Guideline")
+    assert (correct.clause_id, correct.title, correct.body) == ("correct", "Be correct", "Right beats wrong.")
+    assert (length.clause_id, length.body) == ("length", "Old text.")
+
+
+def test_a_text_without_clauses_is_one_section_and_an_empty_one_none() -> None:
+    assert [s.body for s in Guideline(version=1, text="Just be kind.\n").sections] == ["Just be kind."]
+    assert Guideline(version=1, text="").sections == ()

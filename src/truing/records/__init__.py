@@ -1,11 +1,11 @@
 """The vocabulary: frozen, typed, torch-free records that stages hand each other on disk."""
 
 from truing.records.base import Record, canonical_json, content_hash
-from truing.records.comparison import Choice, Comparison, Judgment, PreferencePair
+from truing.records.comparison import Choice, Comparison, Judgment, PreferencePair, Side
 from truing.records.conversation import Demonstration, Message, Prompt, Role
 from truing.records.estimate import Estimate
 from truing.records.finding import Attempt, Finding
-from truing.records.guideline import Guideline
+from truing.records.guideline import Clause, Guideline
 from truing.records.manifest import FileEntry, Manifest
 from truing.records.progress import NullProgress, Progress
 from truing.records.rollout import Alarm, Ending, Rollout, SampledCompletion
@@ -15,6 +15,7 @@ __all__ = [
     "Alarm",
     "Attempt",
     "Choice",
+    "Clause",
     "Comparison",
     "Demonstration",
     "Ending",
@@ -33,6 +34,7 @@ __all__ = [
     "Role",
     "Rollout",
     "SampledCompletion",
+    "Side",
     "canonical_json",
     "content_hash",
     "seed_for",

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from truing.errors import TruingError
 from truing.evals.report import PolicyReport
+from truing.figures.scale import smooth
 from truing.monitor.reward_tests import RewardTestResult
 from truing.program.gate import GateDecision
 from truing.program.report import conversations
@@ -29,7 +30,6 @@ from truing.program.report.model import (
     Trajectory,
     UpdatePoint,
 )
-from truing.program.report.plots import smooth
 from truing.records import Alarm, Estimate, Finding, Manifest, Record
 from truing.redteam.rates import CampaignRates
 from truing.store.artifacts import MANIFEST, Store, read_artifact

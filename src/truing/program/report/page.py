@@ -6,14 +6,16 @@ import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from truing.collect.rendering.visible import visible
+from truing.figures.scale import RATES, Scale, smooth
+from truing.figures.svg import axis_strip
 from truing.program.report import graph, plots
 from truing.program.report.model import PolicyNumbers, Report, RewardNumbers, Round, Trajectory
-from truing.program.report.text import visible
 from truing.records import Estimate
 
 POLICY_NAMES = {"base": "base", "sft": "SFT", "ppo": "PPO", "grpo": "GRPO", "rloo": "RLOO", "dpo": "DPO"}
@@ -36,7 +38,7 @@ class DotPlot:
 
     title: str
     rows: tuple[Row, ...]
-    scale: plots.Scale
+    scale: Scale
     reference: float | None = None
     unit: str = ""
 
@@ -47,7 +49,7 @@ class DotPlot:
     @property
     def axis(self) -> Markup:
         """The tick labels under the rows."""
-        return plots.axis_strip(self.scale)
+        return axis_strip(self.scale)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class AccuracyPlot:
     """Every round's reward model on one scale."""
 
     rows: tuple[AccuracyRow, ...]
-    scale: plots.Scale
+    scale: Scale
 
     @property
     def has_ceiling(self) -> bool:
@@ -85,7 +87,7 @@ class AccuracyPlot:
     @property
     def axis(self) -> Markup:
         """The tick labels under the rows."""
-        return plots.axis_strip(self.scale)
+        return axis_strip(self.scale)
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,16 @@ class DiffLine:
     text: str
 
 
-def render(report: Report) -> str:
-    """The whole page. Its style is allowed by its hash; everything else is refused by its content security policy."""
+class Frame(NamedTuple):
+    """What every page is made with: templates, the style, and the hash that alone allows it."""
+
+    environment: Environment
+    style: Markup
+    style_hash: str
+
+
+def frame() -> Frame:
+    """Templates and style of this room. A page's content security policy allows the style by its hash and refuses all else."""
     environment = Environment(
         loader=PackageLoader("truing.program.report", "."),
         autoescape=True,
@@ -108,10 +118,16 @@ def render(report: Report) -> str:
     environment.filters.update(visible=visible, fixed=fixed, policy=policy_name, words=words, interval=interval)
     style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return Frame(environment, Markup(style), digest)  # noqa: S704 - ours, not a run's
+
+
+def render(report: Report) -> str:
+    """The whole page."""
+    environment, style, style_hash = frame()
     return environment.get_template("template.html.j2").render(
         report=report,
-        style=Markup(style),  # noqa: S704 - ours, not a run's
-        style_hash=digest,
+        style=style,
+        style_hash=style_hash,
         has_gold=any(p.gold is not None for r in report.rounds for t in r.trajectories.values() for p in t.points),
         headline=headline_plots(report),
         panels=goodhart_panels(report),
@@ -184,7 +200,7 @@ def headline_plots(report: Report) -> list[DotPlot]:
         rows = tuple(Row(label, p.policy, getattr(p, name)) for label, p in found)
         if any(row.estimate for row in rows):
             sft = next((row.estimate for row in rows if row.policy == "sft"), None) if name == "gold" else None
-            scale = plots.Scale.covering(_ends(rows), include=() if name in {"gold", "proxy"} else (0.0,))
+            scale = Scale.covering(_ends(rows), include=() if name in {"gold", "proxy"} else (0.0,))
             drawn.append(DotPlot(title, rows, scale, sft.value if sft else None, unit))
     return drawn
 
@@ -211,7 +227,7 @@ def _rate_plots(report: Report, table: Literal["attributes", "attacks"], names: 
     for name in names:
         rows = tuple(Row(label, p.policy, getattr(p, table).get(name)) for label, p in found)
         ends = _ends(rows)
-        scale = plots.RATES if all(-0.05 <= end <= 1.05 for end in ends) else plots.Scale.covering(ends)
+        scale = RATES if all(-0.05 <= end <= 1.05 for end in ends) else Scale.covering(ends)
         drawn.append(DotPlot(words(name).capitalize(), rows, scale))
     return drawn
 
@@ -246,7 +262,7 @@ def reward_test_plots(report: Report) -> list[DotPlot]:
             for test in reward.tests
             if test.test == name
         )
-        drawn.append(DotPlot(words(name).capitalize(), rows, plots.RATES, 0.5))
+        drawn.append(DotPlot(words(name).capitalize(), rows, RATES, 0.5))
     return drawn
 
 
@@ -258,7 +274,7 @@ def accuracy_plot(report: Report) -> AccuracyPlot | None:
         return None
     marks = [at for row in rows for at, _ in row.marks]
     ends = [end for row in rows for end in (row.accuracy.low, row.accuracy.high)]
-    return AccuracyPlot(tuple(rows), plots.Scale.covering([*marks, *ends], margin=0.12))
+    return AccuracyPlot(tuple(rows), Scale.covering([*marks, *ends], margin=0.12))
 
 
 def timelines(report: Report) -> list[tuple[Round, Markup]]:
@@ -291,7 +307,7 @@ def story(turn: Round) -> list[str]:
     sentences: list[str] = []
     for name, trajectory in turn.trajectories.items():
         window = trajectory.smoothing_updates
-        proxy = plots.smooth([p.proxy for p in trajectory.points], window)
+        proxy = smooth([p.proxy for p in trajectory.points], window)
         sentences.append(f"{policy_name(name)} took the proxy reward from {fixed(proxy[0])} to {fixed(proxy[-1])}.")
         sentences += _gold_sentence(trajectory.points[-1].update, trajectory.gold_peak_update, _smoothed_gold(trajectory))
     sentences += _alarm_sentence(turn)
@@ -307,7 +323,7 @@ def _smoothed_gold(trajectory: Trajectory) -> dict[int, float]:
     values = [p.gold for p in trajectory.points if p.gold is not None]
     if len(values) != len(trajectory.points):
         return {}
-    smoothed = plots.smooth(values, trajectory.smoothing_updates)
+    smoothed = smooth(values, trajectory.smoothing_updates)
     return {p.update: v for p, v in zip(trajectory.points, smoothed, strict=True)}
 
 

@@ -1,0 +1,172 @@
+"""The addresses of the rating screen. A page comes once; after it, items come as parts and answers go as JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from markupsafe import Markup
+from pydantic import Field, JsonValue
+from sqlalchemy import update
+
+from truing.collect import campaigns, judgments
+from truing.collect.errors import ConflictError, ServiceError
+from truing.collect.judgments import Acknowledgement, Submission
+from truing.collect.schema import account
+from truing.collect.screen import items
+from truing.collect.screen.keys import ACTIONS, SETTING, ScreenSettings, from_form, key_label, settings_of
+from truing.collect.screen.view import TaskView, words_of
+from truing.collect.screen.visit import Visit, Visitor
+from truing.records import Record
+
+router = APIRouter(prefix="/rate", include_in_schema=False)
+
+SKIP_REASONS = ("I do not know enough about this", "Not in a language I read", "Too upsetting", "Shown wrongly or cut off")
+MOST_DRAFT_FIELDS = 200
+
+
+class Undo(Record):
+    """Which answer is to be taken back. The key is drawn by the browser, once for this undo."""
+
+    lease_id: str = Field(max_length=40)
+    idempotency_key: str = Field(min_length=8, max_length=100)
+
+
+class DraftContent(Record):
+    """The fields of an unfinished task by name, as the screen has them, and the seconds spent so far."""
+
+    fields: dict[str, JsonValue] = Field(max_length=MOST_DRAFT_FIELDS)
+    active_s: float = Field(ge=0.0, le=86_400.0)
+    saved_at: float = Field(ge=0.0)
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """A form's fields, whatever their names."""
+    return {name: str(value) for name, value in (await request.form()).items()}
+
+
+Fields = Annotated[dict[str, str], Depends(_fields)]
+
+
+@router.get("/settings")
+def settings_page(visit: Visitor, saved: bool = False) -> HTMLResponse:
+    """A rater's keys."""
+    return _settings_page(visit, settings_of(visit.account["settings"]), saved=saved)
+
+
+@router.post("/settings")
+def save_settings(visit: Visitor, form: Fields) -> Response:
+    """Keep a rater's keys; what cannot be is said on the page."""
+    try:
+        chosen = from_form(form)
+    except ServiceError as error:
+        return _settings_page(visit, settings_of(visit.account["settings"]), error=str(error))
+    values = {**visit.account["settings"], SETTING: chosen.model_dump(mode="json")}
+    visit.database.write(lambda c: c.execute(update(account).where(account.c.id == visit.account["id"]).values(settings=values)))
+    return RedirectResponse("/rate/settings?saved=1", status_code=303)
+
+
+@router.get("/{campaign_id}")
+def rating_page(visit: Visitor, campaign_id: int) -> HTMLResponse:
+    """The screen with the rater's next item."""
+    with visit.database.read() as connection:
+        row = campaigns.get(connection, campaign_id)
+    settings = settings_of(visit.account["settings"])
+    return visit.page(
+        "screen/rate.html",
+        campaign={"id": row["id"], "name": row["name"]},
+        rater=visit.account["pseudonym"],
+        has_guideline=row["guideline_id"] is not None,
+        content=Markup(_next_part(visit, campaign_id, ())),  # noqa: S704 - a template made it
+        actions=ACTIONS,
+        keys=settings.key_of,
+        key_label=key_label,
+        settings={**settings.model_dump(mode="json"), "keys": settings.key_of},
+    )
+
+
+@router.get("/{campaign_id}/next")
+def next_part(visit: Visitor, campaign_id: int, holding: Annotated[list[str], Query(max_length=20)] = []) -> HTMLResponse:  # noqa: B006 - FastAPI copies it
+    """The next item's part of the page; `holding` are the leases that the tab has at hand."""
+    return HTMLResponse(_next_part(visit, campaign_id, holding))
+
+
+@router.get("/{campaign_id}/guideline")
+def guideline_part(visit: Visitor, campaign_id: int) -> HTMLResponse:
+    """The guideline beside the item, changes marked."""
+    with visit.database.read() as connection:
+        panel = items.guideline_panel(connection, campaign_id, visit.account["id"])
+    return HTMLResponse(visit.render("screen/guideline.html", panel=panel))
+
+
+@router.get("/task/{lease_id}")
+def task_part(visit: Visitor, lease_id: str) -> HTMLResponse:
+    """An item in the rater's hands, once more."""
+    with visit.database.read() as connection:
+        view = items.task(connection, lease_id, visit.account["id"])
+    return HTMLResponse(_task_part(visit, view))
+
+
+@router.get("/task/{lease_id}/difference")
+def difference_part(visit: Visitor, lease_id: str) -> HTMLResponse:
+    """Both answers with what differs marked."""
+    with visit.database.read() as connection:
+        sides = items.difference(connection, lease_id, visit.account["id"])
+    return HTMLResponse(Markup("<div>{}</div><div>{}</div>").format(*sides))
+
+
+@router.get("/task/{lease_id}/text")
+def response_text(visit: Visitor, lease_id: str, place: int) -> PlainTextResponse:
+    """An answer as it was written, to start a rewrite from."""
+    with visit.database.read() as connection:
+        return PlainTextResponse(items.response_text(connection, lease_id, visit.account["id"], place))
+
+
+@router.put("/task/{lease_id}/draft", status_code=204)
+def save_draft(visit: Visitor, lease_id: str, draft: DraftContent) -> None:
+    """Keep unfinished work."""
+    content = draft.model_dump(mode="json")
+    visit.database.write(lambda c: judgments.save_draft(c, visit.account["id"], lease_id, content, now=visit.now))
+
+
+@router.post("/submit")
+def submit(visit: Visitor, submission: Submission) -> Acknowledgement:
+    """Keep an answer or a skip. Answered only once it is on disk."""
+    return visit.database.write(lambda c: judgments.submit(c, visit.account["id"], submission, now=visit.now))
+
+
+@router.post("/undo")
+def undo(visit: Visitor, sent: Undo) -> Acknowledgement:
+    """Take an answer back."""
+    rater_id = visit.account["id"]
+    return visit.database.write(lambda c: judgments.undo(c, rater_id, sent.lease_id, sent.idempotency_key, now=visit.now))
+
+
+def _next_part(visit: Visit, campaign_id: int, holding: list[str] | tuple[()]) -> str:
+    rater_id = visit.account["id"]
+    try:
+        view = visit.database.write(
+            lambda c: items.next_task(c, campaign_id, rater_id, now=visit.now, rng=visit.rng, holding=holding)
+        )
+    except ConflictError as error:
+        return _nothing(visit, "Nothing is handed out just now", str(error))
+    if view is None:
+        return _nothing(visit, "That was all for you", "Every item of this campaign that you can rate has been rated. Thank you.")
+    return _task_part(visit, view)
+
+
+def _task_part(visit: Visit, view: TaskView) -> str:
+    settings = settings_of(visit.account["settings"])
+    return visit.render(
+        "screen/task.html", view=view, keys=settings.key_of, key_label=key_label, words_of=words_of, skip_reasons=SKIP_REASONS
+    )
+
+
+def _nothing(visit: Visit, heading: str, text: str) -> str:
+    return visit.render("screen/nothing.html", heading=heading, text=text)
+
+
+def _settings_page(visit: Visit, settings: ScreenSettings, **context: Any) -> HTMLResponse:
+    said = {"error": "", "saved": False, **context}
+    return visit.page("screen/settings.html", actions=ACTIONS, keys=settings.key_of, settings=settings, **said)

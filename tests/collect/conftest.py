@@ -1,0 +1,17 @@
+"""A database in a file."""
+
+from __future__ import annotations
+
+import pytest
+
+from truing.collect.database import Database, open_engine
+from truing.collect.schema import metadata
+
+
+@pytest.fixture
+def database(tmp_path):
+    engine = open_engine(tmp_path / "collect.sqlite")
+    metadata.create_all(engine)
+    opened = Database(engine)
+    yield opened
+    opened.close()
