@@ -64,13 +64,9 @@ def open_engine(location: str | Path) -> Engine:
         with engine.connect():
             pass
     except ModuleNotFoundError as error:
-<<<<<<< HEAD
-        raise TruingError(f"{_safe(url)}: the driver '{error.name}' is not installed. Run: pip install 'truing[postgres]'") from None
-=======
         raise TruingError(
             f"{_safe(url)}: the driver '{error.name}' is not installed. Run: pip install 'truing[postgres]'"
         ) from None
->>>>>>> main
     except NoSuchModuleError:
         raise TruingError(f"{_safe(url)}: unknown kind of database. Use a path, or postgresql+psycopg://user@host/name") from None
     except OperationalError as error:
@@ -90,13 +86,9 @@ def database_url(location: str | Path) -> URL:
     except ArgumentError:
         raise TruingError("--database: not a database URL. Write a path, or postgresql+psycopg://user@host/name") from None
     if url.get_backend_name() not in {"sqlite", "postgresql"}:
-<<<<<<< HEAD
-        raise TruingError(f"{_safe(url)}: SQLite and PostgreSQL are supported. Use a path, or postgresql+psycopg://user@host/name")
-=======
         raise TruingError(
             f"{_safe(url)}: SQLite and PostgreSQL are supported. Use a path, or postgresql+psycopg://user@host/name"
         )
->>>>>>> main
     return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
 
 

@@ -17,11 +17,8 @@ from sqlalchemy import Connection, RowMapping, and_, exists, insert, select, upd
 from truing.collect import audit, campaigns
 from truing.collect.config import CampaignConfig
 from truing.collect.errors import ConflictError, NotFoundError
-<<<<<<< HEAD
-=======
 from truing.collect.onboarding import admission
 from truing.collect.onboarding.steps import Step
->>>>>>> main
 from truing.collect.schema import item, lease, slot
 
 MINUTE_S = 60.0
@@ -61,11 +58,8 @@ def next_lease(
     waiting = [found for found in held if found.lease_id not in holding]
     if waiting or len(held) >= config.max_held:
         return _renewed(connection, (waiting or held)[0], config, now)
-<<<<<<< HEAD
-=======
     if admission.admit(connection, row, config, rater_id, now=now) is Step.CALIBRATION:
         return _calibration(connection, campaign_id, rater_id, config, now, rng, holding)
->>>>>>> main
     slot_row = _take_slot(connection, campaign_id, rater_id)
     if slot_row is None:
         return None
@@ -201,32 +195,16 @@ class _New:
     screen_order: tuple[int, ...]
 
 
-<<<<<<< HEAD
-def _special(
-    connection: Connection, campaign_id: int, rater_id: int, config: CampaignConfig, rng: random.Random
-) -> _New | None:
-    """A gold item or a blind repeat, in the shares that the campaign asks for; None = an ordinary item."""
-    draw = rng.random()
-    if draw < config.gold_share:
-        return _gold(connection, campaign_id, rater_id, rng)
-=======
 def _special(connection: Connection, campaign_id: int, rater_id: int, config: CampaignConfig, rng: random.Random) -> _New | None:
     """A gold item or a blind repeat, in the shares that the campaign asks for; None = an ordinary item."""
     draw = rng.random()
     if draw < config.gold_share:
         return _known(connection, campaign_id, rater_id, "gold", rng)
->>>>>>> main
     if draw < config.gold_share + config.repeat_share:
         return _repeat(connection, campaign_id, rater_id, config, rng)
     return None
 
 
-<<<<<<< HEAD
-def _gold(connection: Connection, campaign_id: int, rater_id: int, rng: random.Random) -> _New | None:
-    had = exists().where(lease.c.item_id == item.c.id, lease.c.rater_id == rater_id)
-    unseen = select(item.c.id).where(item.c.campaign_id == campaign_id, item.c.purpose == "gold", ~had).order_by(item.c.id)
-    ids = connection.scalars(unseen).all()
-=======
 def _calibration(
     connection: Connection,
     campaign_id: int,
@@ -259,24 +237,14 @@ def _known(connection: Connection, campaign_id: int, rater_id: int, purpose: str
     mine = (lease.c.rater_id == rater_id, lease.c.item_id.in_(set(origins.values())))
     rated = set(connection.scalars(select(lease.c.item_id).where(*mine))) if origins else set()
     ids = [row.id for row in unseen if origins.get(row.id) not in rated]
->>>>>>> main
     if not ids:
         return None
     item_id = rng.choice(ids)
     order = drawn_order(_responses(connection, item_id), rng)
-<<<<<<< HEAD
-    return _New(secrets.token_urlsafe(18), item_id, None, "gold", 0, order)
-
-
-def _repeat(
-    connection: Connection, campaign_id: int, rater_id: int, config: CampaignConfig, rng: random.Random
-) -> _New | None:
-=======
     return _New(secrets.token_urlsafe(18), item_id, None, purpose, 0, order)
 
 
 def _repeat(connection: Connection, campaign_id: int, rater_id: int, config: CampaignConfig, rng: random.Random) -> _New | None:
->>>>>>> main
     again = lease.alias("again")
     had = exists().where(again.c.item_id == lease.c.item_id, again.c.rater_id == rater_id, again.c.occasion == 1)
     mine = and_(lease.c.rater_id == rater_id, lease.c.campaign_id == campaign_id, lease.c.state == "answered")
@@ -299,13 +267,7 @@ def drawn_order(count: int, rng: random.Random) -> tuple[int, ...]:
     return tuple(order)
 
 
-<<<<<<< HEAD
-def _insert(
-    connection: Connection, new: _New, campaign_id: int, rater_id: int, config: CampaignConfig, now: float
-) -> Lease:
-=======
 def _insert(connection: Connection, new: _New, campaign_id: int, rater_id: int, config: CampaignConfig, now: float) -> Lease:
->>>>>>> main
     found = Lease(
         lease_id=new.lease_id,
         campaign_id=campaign_id,
