@@ -1,0 +1,41 @@
+import json
+
+from typer.testing import CliRunner
+
+from truing.cli.app import app
+from truing.collect.database import open_database
+from truing.collect.schema import slot
+from truing.records import Prompt
+
+runner = CliRunner()
+
+
+def test_a_campaign_from_a_file_and_a_backup_of_it(tmp_path):
+    settings = tmp_path / "june.toml"
+    settings.write_text('name = "june"\npreset = "llama2"\noverlap = 2\n')
+    row = {"external_id": "a", "prompt": Prompt.from_text("q?").model_dump(mode="json"), "responses": ["x", "y"]}
+    (tmp_path / "items.jsonl").write_text(json.dumps(row) + "\n")
+    folder = ["--folder", str(tmp_path / "service")]
+    made = runner.invoke(app, ["collect", "campaign", str(settings), "--items", str(tmp_path / "items.jsonl"), *folder])
+    assert (made.exit_code, made.output) == (0, "campaign 1 (june): 1 items, 2 judgments each\n")
+    kept = runner.invoke(app, ["collect", "backup", str(tmp_path / "kept.sqlite"), *folder])
+    assert kept.exit_code == 0
+    opened = open_database(tmp_path / "kept.sqlite")
+    with opened.read() as connection:
+        assert len(connection.execute(slot.select()).all()) == 2
+    opened.close()
+
+
+def test_a_mistake_in_the_file_is_told_in_a_line(tmp_path):
+    settings = tmp_path / "june.toml"
+    settings.write_text('name = "june"\noverlop = 2\n')
+    refused = runner.invoke(app, ["collect", "campaign", str(settings), "--folder", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "did you mean 'overlap'" in refused.stderr
+
+
+def test_migrating_down_and_up(tmp_path):
+    folder = ["--folder", str(tmp_path)]
+    assert runner.invoke(app, ["collect", "migrate", "up", *folder]).output.startswith("schema empty -> 00")
+    down = runner.invoke(app, ["collect", "migrate", "down", "--to", "base", *folder])
+    assert down.output.endswith("-> empty\n")
