@@ -52,7 +52,7 @@ def select(files: PoolFiles, config: SelectionConfig, out: Path) -> dict[str, Js
         "strategy": config.strategy,
         "by_strategy": dict(Counter(c.strategy for c in drawn.batch)),
         "lowest_propensity": float(drawn.propensity_N.min()),
-        "effective_sample_size": effective_sample_size([c.propensity for c in drawn.batch]),
+        "effective_sample_size": effective_sample_size([c.propensity or 0.0 for c in drawn.batch]),
         "seed": config.seed,
     }
     out.mkdir(parents=True, exist_ok=True)
