@@ -76,7 +76,7 @@ def make(database, *, clock=time.time, rng=None):
 
     @app.exception_handler(ServiceError)
     def problem(request, error):
-        return JSONResponse({"code": error.code, "message": str(error)}, error.status)
+        return JSONResponse({"error": {"code": error.code, "message": str(error)}}, error.status)
 
     return app
 
