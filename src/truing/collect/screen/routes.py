@@ -10,7 +10,7 @@ from markupsafe import Markup
 from pydantic import Field, JsonValue
 from sqlalchemy import update
 
-from truing.collect import campaigns, judgments
+from truing.collect import campaigns, judgments, leases
 from truing.collect.errors import ConflictError, ServiceError
 from truing.collect.judgments import Acknowledgement, Submission
 from truing.collect.schema import account
@@ -146,13 +146,15 @@ def undo(visit: Visitor, sent: Undo) -> Acknowledgement:
 def _next_part(visit: Visit, campaign_id: int, holding: list[str] | tuple[()]) -> str:
     rater_id = visit.account["id"]
     try:
-        view = visit.database.write(
-            lambda c: items.next_task(c, campaign_id, rater_id, now=visit.now, rng=visit.rng, holding=holding)
+        found = visit.database.write(
+            lambda c: leases.next_lease(c, campaign_id, rater_id, now=visit.now, rng=visit.rng, holding=holding)
         )
     except ConflictError as error:
         return _nothing(visit, "Nothing is handed out just now", str(error))
-    if view is None:
+    if found is None:
         return _nothing(visit, "That was all for you", "Every item of this campaign that you can rate has been rated. Thank you.")
+    with visit.database.read() as connection:
+        view = items.view(connection, found)
     return _task_part(visit, view)
 
 
