@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 from pydantic import Field, JsonValue
@@ -41,6 +41,10 @@ class DraftContent(Record):
     saved_at: float = Field(ge=0.0)
 
 
+async def _sent_form(request: Request) -> dict[str, str]:
+    return {name: str(value) for name, value in (await request.form()).items()}
+
+
 @router.get("/settings")
 def settings_page(visit: Visitor, saved: bool = False) -> HTMLResponse:
     """A rater's keys."""
@@ -48,7 +52,7 @@ def settings_page(visit: Visitor, saved: bool = False) -> HTMLResponse:
 
 
 @router.post("/settings")
-def save_settings(visit: Visitor, form: Annotated[dict[str, str], Form()]) -> Response:
+def save_settings(visit: Visitor, form: Annotated[dict[str, str], Depends(_sent_form)]) -> Response:
     """Keep a rater's keys; what cannot be is said on the page."""
     try:
         chosen = from_form(form)
