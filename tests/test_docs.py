@@ -50,7 +50,7 @@ def test_every_dependency_is_pinned():
 def test_commands_in_the_readme_exist():
     from truing.cli.app import VERBS
 
-    verbs = {name for name, _ in VERBS}
+    verbs = {name for name, _ in VERBS} | {"collect"}
     for page in PAGES:
         for verb in re.findall(r"^\s*\.?(?:venv/bin/)?truing ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
             assert verb in verbs, f"{page.name}: truing {verb}"
@@ -60,3 +60,12 @@ def test_make_targets_in_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_format_that_is_listed_has_a_fixture():
+    page = (ROOT / "docs" / "guide" / "exchange.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- formats")[2].partition("<!-- /formats")[0]
+    listed = re.findall(r"^\| `([a-z0-9_]+)` \|", table, re.MULTILINE)
+    fixtures = {path.stem for path in (ROOT / "tests" / "collect" / "exchange" / "fixtures").iterdir()}
+    assert set(listed) == fixtures
+    assert len(listed) >= 10

@@ -1,7 +1,8 @@
 import pytest
 
+from truing.data.phrases import has_phrase
 from truing.evals.config import MarkersConfig
-from truing.evals.text import distinct_share, has_phrase, match_case, repeated_share, words
+from truing.evals.text import distinct_share, match_case, repeated_share, words
 
 
 def test_words_and_junk() -> None:

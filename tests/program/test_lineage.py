@@ -19,7 +19,8 @@ def publish(store: Store, stage: str, name: str, parents: dict[str, str], judgme
     assert isinstance(draft, Draft)
     if judgments:
         write_records(draft.path / "judgments.jsonl", judgments)
-    return draft.publish({"guideline_version": 2}, ("raters simulated",) if judgments else ())
+        write_json(draft.path / "summary.json", {"guideline_versions": {j.guideline_hash: 2 for j in judgments}})
+    return draft.publish({}, ("raters simulated",) if judgments else ())
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from truing.errors import TruingError
 from truing.judges.simulated import Workforce
 from truing.program import preferences
 from truing.program.comparisons import ComparisonInputs, ComparisonsConfig, comparison, plan
-from truing.program.preferences import FileInputs, FreezeConfig, JudgedInputs, aggregate, best_agreement, longer_wins, split
+from truing.program.preferences import FileInputs, FreezeConfig, JudgedInputs, best_agreement, longer_wins, split
 from truing.records import Comparison, Guideline, Judgment, NullProgress, PreferencePair, Prompt
 from truing.store.artifacts import Store
 from truing.store.files import read_json, read_records
@@ -39,18 +39,6 @@ def vote(row: Comparison, choice: str, rater: str = "r") -> Judgment:
 def pair(text: str, chosen: str, rejected: str, label: float = 1.0, group: str | None = None) -> PreferencePair:
     prompt = Prompt.from_text(text, meta={"group": group} if group else {})
     return PreferencePair(comparison_id=text + chosen, prompt=prompt, chosen=chosen, rejected=rejected, label=label)
-
-
-def test_votes_become_a_soft_label_with_the_majority_chosen() -> None:
-    row = world_comparisons(1)[0]
-    [made] = aggregate(
-        [row], [vote(row, "second", "a"), vote(row, "second", "b"), vote(row, "first", "c"), vote(row, "tie", "d")]
-    )
-    assert (made.chosen, made.label, made.judgments) == (row.second, 0.625, 4)
-    [tied] = aggregate([row], [vote(row, "tie")])
-    assert (tied.chosen, tied.label) == (row.first, 0.5)
-    with pytest.raises(TruingError, match="not in this set"):
-        aggregate([], [vote(row, "tie")])
 
 
 def test_no_prompt_and_no_group_is_on_both_sides() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from truing.cli import inspection, loop, stages, talk
+from truing.cli import exchange, inspection, loop, stages, talk, workforce
 from truing.cli.exits import EXIT_INTERRUPTED, EXIT_MENDABLE
 from truing.errors import TruingError
 
@@ -69,18 +69,32 @@ VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("rloo", stages.rloo),
     ("redteam", stages.redteam),
     ("evaluate", stages.evaluate),
+    ("raters", workforce.raters),
+    ("leaderboard", workforce.leaderboard),
     ("gate", loop.gate),
     ("amend", loop.amend),
     ("report", inspection.report),
     ("lineage", inspection.lineage),
     ("status", inspection.status),
+    ("convert", exchange.convert),
     ("sample", talk.sample),
     ("chat", talk.chat),
 )
 """Every verb, in the order that `--help` lists them."""
 
+COLLECT_VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("import", exchange.import_file),
+    ("export", exchange.export),
+)
+"""Verbs of `truing collect`."""
+
+collect = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The collection service: judgments in and out.")
+
 for _name, _verb in VERBS:
     app.command(_name)(_verb)
+for _name, _verb in COLLECT_VERBS:
+    collect.command(_name)(_verb)
+app.add_typer(collect, name="collect")
 
 
 def main() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from truing.cli.exits import EXIT_HELD
-from truing.cli.options import AsJson, Out, Resume, Round, Set
+from truing.cli.options import AsJson, Out, Resume, Round, Set, WithoutGuideline, WithoutRater
 
 RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder.")]
 
@@ -20,13 +21,17 @@ def quickstart(out: Out = None, set_: Set = None, resume: Resume = False, json: 
 
 def run(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped one.")],
+    without_guideline: WithoutGuideline = None,
+    without_rater: WithoutRater = None,
     out: Out = None,
     set_: Set = None,
     resume: Resume = False,
     json: AsJson = False,
 ) -> None:
     """Run the loop that a recipe describes."""
-    _run(recipe, out, set_, resume=resume, json=json)
+    flags = {"guidelines": without_guideline, "raters": without_rater}
+    left_out = [f"preferences.without_{what}={dumps(named)}" for what, named in flags.items() if named]
+    _run(recipe, out, [*left_out, *(set_ or [])], resume=resume, json=json)
 
 
 def gate(

@@ -18,7 +18,7 @@ RecipeFile = Annotated[
     str | None, typer.Option("--recipe", metavar="FILE", help="Recipe whose settings to use, or a shipped one's name.")
 ]
 PreferenceSet = Annotated[
-    str | None, typer.Option("--preferences", metavar="DIR", help="A finished preference set, in place of --comparisons.")
+    str | None, typer.Option("--preferences", metavar="DIR", help="A finished preference set, or a judgment set.")
 ]
 Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The run's folder (default: found from the artifact).")]
 Round = Annotated[int | None, typer.Option("--round", min=1, help="Round to look at (default: the last one).")]
@@ -27,7 +27,18 @@ Demonstrations = Annotated[
     str | None, typer.Option("--demonstrations", metavar="FILE", help="Chats to imitate: JSONL or Parquet.")
 ]
 Comparisons = Annotated[
-    str | None, typer.Option("--comparisons", metavar="FILE", help="Judged pairs: JSONL or Parquet (prompt, chosen, rejected).")
+    str | None, typer.Option("--comparisons", metavar="FILE|DIR", help="Judged pairs (JSONL, Parquet), or a judgment set.")
 ]
 Prompts = Annotated[str | None, typer.Option("--prompts", metavar="FILE", help="Prompts: JSONL or Parquet.")]
+WithoutGuideline = Annotated[
+    list[str] | None,
+    typer.Option("--without-guideline", metavar="VERSION|HASH", help="Leave out judgments made under it. Repeatable."),
+]
+WithoutRater = Annotated[
+    list[str] | None,
+    typer.Option("--without-rater", metavar="PSEUDONYM", help="Leave out this rater's judgments. Repeatable."),
+]
+Labels = Annotated[
+    str | None, typer.Option("--labels", metavar="HOW", help="Judgments to labels: majority, dawid_skene or rater_model.")
+]
 RewardModel = Annotated[str | None, typer.Option("--reward", metavar="DIR", help="A finished reward-model artifact.")]

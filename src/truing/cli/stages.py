@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from truing.cli.options import (
     AsJson,
     Comparisons,
     Demonstrations,
+    Labels,
     Model,
     Out,
     PreferenceSet,
@@ -19,6 +20,8 @@ from truing.cli.options import (
     Resume,
     RewardModel,
     Set,
+    WithoutGuideline,
+    WithoutRater,
 )
 
 PolicyArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, artifact, hub id, or 'embedded'.")]
@@ -41,6 +44,9 @@ def preferences(
     model: Model = None,
     comparisons: Comparisons = None,
     prompts: Prompts = None,
+    without_guideline: WithoutGuideline = None,
+    without_rater: WithoutRater = None,
+    labels: Labels = None,
     recipe: RecipeFile = None,
     out: Out = None,
     set_: Set = None,
@@ -48,7 +54,13 @@ def preferences(
     json: AsJson = False,
 ) -> None:
     """Freeze a preference set: from judged pairs in a file, or by sampling pairs and having them judged."""
-    values = {"start_from.sft": model, "data.comparisons": comparisons, "data.prompts": prompts}
+    values: dict[str, Any] = {
+        "start_from.sft": model,
+        "data.comparisons": comparisons,
+        "data.prompts": prompts,
+        "preferences.labels": labels,
+    }
+    values |= _without(without_guideline, without_rater)
     _alone("preferences", recipe, out, set_, values, resume=resume, json=json)
 
 
@@ -56,6 +68,8 @@ def reward(
     model: Model = None,
     comparisons: Comparisons = None,
     preferences: PreferenceSet = None,
+    without_guideline: WithoutGuideline = None,
+    without_rater: WithoutRater = None,
     recipe: RecipeFile = None,
     out: Out = None,
     set_: Set = None,
@@ -63,7 +77,8 @@ def reward(
     json: AsJson = False,
 ) -> None:
     """Train a reward-model ensemble on judged pairs."""
-    values = {"start_from.sft": model, "data.comparisons": comparisons, "start_from.preferences": preferences}
+    values: dict[str, Any] = {"start_from.sft": model, "data.comparisons": comparisons, "start_from.preferences": preferences}
+    values |= _without(without_guideline, without_rater)
     _alone("reward", recipe, out, set_, values, resume=resume, json=json)
 
 
@@ -71,6 +86,8 @@ def dpo(
     model: Model = None,
     comparisons: Comparisons = None,
     preferences: PreferenceSet = None,
+    without_guideline: WithoutGuideline = None,
+    without_rater: WithoutRater = None,
     recipe: RecipeFile = None,
     out: Out = None,
     set_: Set = None,
@@ -78,7 +95,8 @@ def dpo(
     json: AsJson = False,
 ) -> None:
     """Train a policy on judged pairs directly."""
-    values = {"start_from.sft": model, "data.comparisons": comparisons, "start_from.preferences": preferences}
+    values: dict[str, Any] = {"start_from.sft": model, "data.comparisons": comparisons, "start_from.preferences": preferences}
+    values |= _without(without_guideline, without_rater)
     _alone("dpo", recipe, out, set_, values, resume=resume, json=json)
 
 
@@ -93,7 +111,7 @@ def ppo(
     json: AsJson = False,
 ) -> None:
     """Train a policy against a reward model, with a KL penalty to where it started."""
-    values = {"start_from.sft": model, "start_from.reward": reward, "data.prompts": prompts}
+    values: dict[str, Any] = {"start_from.sft": model, "start_from.reward": reward, "data.prompts": prompts}
     _alone("ppo", recipe, out, set_, values, resume=resume, json=json)
 
 
@@ -108,7 +126,7 @@ def grpo(
     json: AsJson = False,
 ) -> None:
     """Train a policy against a reward model with each prompt's samples as their own baseline (GRPO)."""
-    values = {"start_from.sft": model, "start_from.reward": reward, "data.prompts": prompts}
+    values: dict[str, Any] = {"start_from.sft": model, "start_from.reward": reward, "data.prompts": prompts}
     _alone("grpo", recipe, out, set_, values, resume=resume, json=json)
 
 
@@ -123,7 +141,7 @@ def rloo(
     json: AsJson = False,
 ) -> None:
     """Train a policy against a reward model with a leave-one-out baseline (RLOO)."""
-    values = {"start_from.sft": model, "start_from.reward": reward, "data.prompts": prompts}
+    values: dict[str, Any] = {"start_from.sft": model, "start_from.reward": reward, "data.prompts": prompts}
     _alone("rloo", recipe, out, set_, values, resume=resume, json=json)
 
 
@@ -154,12 +172,16 @@ def evaluate(
     _alone("evaluate", recipe, out, set_, values, resume=resume, json=json)
 
 
+def _without(guidelines: list[str] | None, raters: list[str] | None) -> dict[str, Any]:
+    return {"preferences.without_guidelines": guidelines, "preferences.without_raters": raters}
+
+
 def _alone(
     stage: str,
     recipe: str | None,
     out: Path | None,
     overrides: list[str] | None,
-    values: dict[str, str | None],
+    values: dict[str, Any],
     *,
     resume: bool,
     json: bool,

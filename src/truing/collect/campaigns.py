@@ -73,7 +73,7 @@ def preset_names() -> list[str]:
 
 
 def create(connection: Connection, config: CampaignConfig, *, now: float, by: int | None = None) -> int:
-    """A new campaign, open at once. Raises ConflictError where the name is taken, NotFoundError where its guideline is not there."""
+    """A new campaign, open at once. Raises ConflictError where the name is taken, NotFoundError where it has no guideline."""
     if connection.scalar(select(campaign.c.id).where(campaign.c.name == config.name)) is not None:
         raise ConflictError(f"there is a campaign {config.name!r} already. Choose another name.")
     row = insert(campaign).values(
@@ -84,7 +84,7 @@ def create(connection: Connection, config: CampaignConfig, *, now: float, by: in
         created_by=by,
         created_at=now,
     )
-    campaign_id = connection.execute(row).inserted_primary_key[0]
+    campaign_id = connection.execute(row.returning(campaign.c.id)).scalar_one()
     audit.record(connection, "campaign.created", f"campaign:{campaign_id}", now=now, by=by, detail={"name": config.name})
     return int(campaign_id)
 
@@ -216,11 +216,8 @@ def _check_budget(connection: Connection, campaign_id: int, config: CampaignConf
 
 def progress(connection: Connection, campaign_id: int) -> Progress:
     """How far a campaign is."""
-    states = dict(
-        connection.execute(
-            select(slot.c.state, func.count()).where(slot.c.campaign_id == campaign_id).group_by(slot.c.state)
-        ).tuples()
-    )
+    counted = select(slot.c.state, func.count()).where(slot.c.campaign_id == campaign_id).group_by(slot.c.state)
+    states: dict[str, int] = {str(state): int(number) for state, number in connection.execute(counted)}
     kinds = connection.execute(
         select(judgment.c.kind, judgment.c.purpose, judgment.c.is_surplus, func.count())
         .where(judgment.c.campaign_id == campaign_id, judgment.c.is_current)

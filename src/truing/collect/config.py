@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from truing.collect.onboarding.config import OnboardingConfig
+from truing.collect.people.config import CompletionConfig, ExposureConfig, PayConfig
 from truing.config import Config
 
 
@@ -105,6 +107,12 @@ class CampaignConfig(Config):
     """Items one rater may hold at once."""
     undo_grace_minutes: float = Field(default=10.0, ge=0)
     """Time in which an answer may be taken back."""
+    onboarding: OnboardingConfig | None = None
+    """What raters do before their first item; None = nothing (a team's own people)."""
+    pay: PayConfig = PayConfig()
+    exposure: ExposureConfig = ExposureConfig()
+    completion: CompletionConfig | None = None
+    """For raters who come from a crowd platform."""
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:

@@ -64,7 +64,9 @@ def open_engine(location: str | Path) -> Engine:
         with engine.connect():
             pass
     except ModuleNotFoundError as error:
-        raise TruingError(f"{_safe(url)}: the driver '{error.name}' is not installed. Run: pip install 'truing[postgres]'") from None
+        raise TruingError(
+            f"{_safe(url)}: the driver '{error.name}' is not installed. Run: pip install 'truing[postgres]'"
+        ) from None
     except NoSuchModuleError:
         raise TruingError(f"{_safe(url)}: unknown kind of database. Use a path, or postgresql+psycopg://user@host/name") from None
     except OperationalError as error:
@@ -84,7 +86,9 @@ def database_url(location: str | Path) -> URL:
     except ArgumentError:
         raise TruingError("--database: not a database URL. Write a path, or postgresql+psycopg://user@host/name") from None
     if url.get_backend_name() not in {"sqlite", "postgresql"}:
-        raise TruingError(f"{_safe(url)}: SQLite and PostgreSQL are supported. Use a path, or postgresql+psycopg://user@host/name")
+        raise TruingError(
+            f"{_safe(url)}: SQLite and PostgreSQL are supported. Use a path, or postgresql+psycopg://user@host/name"
+        )
     return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
 
 

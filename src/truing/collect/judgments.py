@@ -181,7 +181,7 @@ def _check_scales(task: ScalesTask, answer: ScalesAnswer, responses: int) -> Non
             _check(inside, f"scales: {attribute.name} goes from {attribute.low} to {attribute.high}")
 
 
-def _check(holds: bool, message: str) -> None:  # noqa: FBT001
+def _check(holds: bool, message: str) -> None:
     if not holds:
         raise ServiceError(f"answers: {message}")
 
@@ -202,9 +202,7 @@ def _settle_slot(connection: Connection, found: Lease, *, is_answer: bool) -> bo
     return leases.claim_slot(connection, found, "done") is None
 
 
-def _append(
-    connection: Connection, found: Lease, values: dict[str, Any], config: CampaignConfig, now: float
-) -> Acknowledgement:
+def _append(connection: Connection, found: Lease, values: dict[str, Any], config: CampaignConfig, now: float) -> Acknowledgement:
     same = (judgment.c.item_id == found.item_id, judgment.c.rater_id == found.rater_id, judgment.c.occasion == found.occasion)
     before = connection.scalar(
         update(judgment).where(*same, judgment.c.is_current).values(is_current=False).returning(judgment.c.revision)
@@ -220,9 +218,10 @@ def _append(
         "purpose": found.purpose,
         "screen_order": list(found.screen_order),
         "judged_at": now,
+        "elapsed_s": max(0.0, now - found.leased_at),
         **values,
     }
-    judgment_id = connection.execute(insert(judgment).values(**row)).inserted_primary_key[0]
+    judgment_id = connection.execute(insert(judgment).values(**row).returning(judgment.c.id)).scalar_one()
     return Acknowledgement(
         judgment_id=judgment_id,
         lease_id=found.lease_id,

@@ -17,6 +17,8 @@ from sqlalchemy import Connection, RowMapping, and_, exists, insert, select, upd
 from truing.collect import audit, campaigns
 from truing.collect.config import CampaignConfig
 from truing.collect.errors import ConflictError, NotFoundError
+from truing.collect.onboarding import admission
+from truing.collect.onboarding.steps import Step
 from truing.collect.schema import item, lease, slot
 
 MINUTE_S = 60.0
@@ -56,6 +58,8 @@ def next_lease(
     waiting = [found for found in held if found.lease_id not in holding]
     if waiting or len(held) >= config.max_held:
         return _renewed(connection, (waiting or held)[0], config, now)
+    if admission.admit(connection, row, config, rater_id, now=now) is Step.CALIBRATION:
+        return _calibration(connection, campaign_id, rater_id, config, now, rng, holding)
     slot_row = _take_slot(connection, campaign_id, rater_id)
     if slot_row is None:
         return None
@@ -191,32 +195,56 @@ class _New:
     screen_order: tuple[int, ...]
 
 
-def _special(
-    connection: Connection, campaign_id: int, rater_id: int, config: CampaignConfig, rng: random.Random
-) -> _New | None:
+def _special(connection: Connection, campaign_id: int, rater_id: int, config: CampaignConfig, rng: random.Random) -> _New | None:
     """A gold item or a blind repeat, in the shares that the campaign asks for; None = an ordinary item."""
     draw = rng.random()
     if draw < config.gold_share:
-        return _gold(connection, campaign_id, rater_id, rng)
+        return _known(connection, campaign_id, rater_id, "gold", rng)
     if draw < config.gold_share + config.repeat_share:
         return _repeat(connection, campaign_id, rater_id, config, rng)
     return None
 
 
-def _gold(connection: Connection, campaign_id: int, rater_id: int, rng: random.Random) -> _New | None:
+def _calibration(
+    connection: Connection,
+    campaign_id: int,
+    rater_id: int,
+    config: CampaignConfig,
+    now: float,
+    rng: random.Random,
+    holding: Collection[str],
+) -> Lease | None:
+    """The calibration item that the rater began, or a new one; None where none is left that they have not had.
+
+    One at a time: what comes after it depends on how it is answered.
+    """
+    mine = and_(lease.c.rater_id == rater_id, lease.c.campaign_id == campaign_id, lease.c.purpose == "calibration")
+    begun = connection.scalar(select(lease.c.id).where(mine, lease.c.state.in_(("held", "released"))).limit(1))
+    if begun is not None:
+        values = {"state": "held", "leased_at": now, "expires_at": _end(config, now)}
+        connection.execute(update(lease).where(lease.c.id == begun).values(**values))
+        return None if begun in holding else get(connection, begun)
+    new = _known(connection, campaign_id, rater_id, "calibration", rng)
+    return None if new is None else _insert(connection, new, campaign_id, rater_id, config, now)
+
+
+def _known(connection: Connection, campaign_id: int, rater_id: int, purpose: str, rng: random.Random) -> _New | None:
+    """An item whose answer is known (gold, calibration), and that the rater has not had, nor the item it was made from."""
     had = exists().where(lease.c.item_id == item.c.id, lease.c.rater_id == rater_id)
-    unseen = select(item.c.id).where(item.c.campaign_id == campaign_id, item.c.purpose == "gold", ~had).order_by(item.c.id)
-    ids = connection.scalars(unseen).all()
+    known = (item.c.campaign_id == campaign_id, item.c.purpose == purpose)
+    unseen = connection.execute(select(item.c.id, item.c.meta).where(*known, ~had).order_by(item.c.id)).all()
+    origins = {row.id: row.meta["adjudicated_from"] for row in unseen if "adjudicated_from" in row.meta}
+    mine = (lease.c.rater_id == rater_id, lease.c.item_id.in_(set(origins.values())))
+    rated = set(connection.scalars(select(lease.c.item_id).where(*mine))) if origins else set()
+    ids = [row.id for row in unseen if origins.get(row.id) not in rated]
     if not ids:
         return None
     item_id = rng.choice(ids)
     order = drawn_order(_responses(connection, item_id), rng)
-    return _New(secrets.token_urlsafe(18), item_id, None, "gold", 0, order)
+    return _New(secrets.token_urlsafe(18), item_id, None, purpose, 0, order)
 
 
-def _repeat(
-    connection: Connection, campaign_id: int, rater_id: int, config: CampaignConfig, rng: random.Random
-) -> _New | None:
+def _repeat(connection: Connection, campaign_id: int, rater_id: int, config: CampaignConfig, rng: random.Random) -> _New | None:
     again = lease.alias("again")
     had = exists().where(again.c.item_id == lease.c.item_id, again.c.rater_id == rater_id, again.c.occasion == 1)
     mine = and_(lease.c.rater_id == rater_id, lease.c.campaign_id == campaign_id, lease.c.state == "answered")
@@ -239,9 +267,7 @@ def drawn_order(count: int, rng: random.Random) -> tuple[int, ...]:
     return tuple(order)
 
 
-def _insert(
-    connection: Connection, new: _New, campaign_id: int, rater_id: int, config: CampaignConfig, now: float
-) -> Lease:
+def _insert(connection: Connection, new: _New, campaign_id: int, rater_id: int, config: CampaignConfig, now: float) -> Lease:
     found = Lease(
         lease_id=new.lease_id,
         campaign_id=campaign_id,

@@ -156,7 +156,8 @@ item = Table(
     metadata,
     _id(),
     _to("campaign_id", "campaign"),
-    Column("external_id", String(200), nullable=False),
+    # Sorts by its bytes everywhere: an export's order must not depend on a locale.
+    Column("external_id", String(200).with_variant(String(200, collation="C"), "postgresql"), nullable=False),
     Column("purpose", String(12), nullable=False),
     Column("prompt", JSON, nullable=False),
     Column("responses", JSON, nullable=False),
@@ -245,6 +246,8 @@ judgment = Table(
     Column("skip_reason", Text, nullable=False, server_default=""),
     Column("guideline_hash", String(64), nullable=False, server_default=""),
     Column("active_s", Float, nullable=True),
+    # Wall time from lease to submission: what active_s is held against for pay.
+    Column("elapsed_s", Float, nullable=True),
     Column("is_surplus", Boolean, nullable=False),
     Column("idempotency_key", String(100), nullable=False),
     _at("judged_at"),
@@ -339,6 +342,14 @@ export = Table(
     _id(),
     Column("name", String(200), unique=True, nullable=False),
     Column("config", JSON, nullable=False),
+    # freezing: members are being added; writing: the set is on its way to disk; done; failed: `error` says why.
+    Column("state", String(10), nullable=False, server_default="done"),
+    # The last judgment there was when the export began, and how far freezing has come.
+    Column("last_judgment_id", Id, nullable=False, server_default="0"),
+    Column("frozen_judgment_id", Id, nullable=False, server_default="0"),
+    # Reason -> judgments that the set does not hold.
+    Column("exclusions", JSON, nullable=False, server_default="{}"),
+    Column("error", Text, nullable=False, server_default=""),
     Column("set_hash", String(64), nullable=False),
     _to("created_by", "account", nullable=True),
     _at("frozen_at"),
@@ -363,6 +374,20 @@ webhook = Table(
     _to("created_by", "account", nullable=True),
     _at("created_at"),
     _at("disabled_at", nullable=True),
+    # Events up to here have become deliveries, or were not asked for.
+    Column("last_event_id", Id, nullable=False, server_default="0"),
+)
+
+api_reply = Table(
+    # What a request was answered: sent again under its key, it is answered the same.
+    "api_reply",
+    metadata,
+    _to("account_id", "account"),
+    Column("idempotency_key", String(100), nullable=False),
+    Column("request_hash", String(64), nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("created_at", Float, nullable=False, index=True),
+    UniqueConstraint("account_id", "idempotency_key"),
 )
 
 webhook_delivery = Table(

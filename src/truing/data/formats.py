@@ -15,10 +15,28 @@ from pydantic import BaseModel, ValidationError
 from truing.data.files import Row, read_rows
 from truing.data.turns import is_transcript, messages, require_question, text_field, wrong
 from truing.errors import TruingError
-from truing.records import Demonstration, Message, PreferencePair, Prompt, content_hash
+from truing.records import Choice, Demonstration, Message, PreferencePair, Prompt, content_hash
 
 RecordT = TypeVar("RecordT", bound=BaseModel)
 ItemT = TypeVar("ItemT")
+_ARGUMENTS: dict[Any, Choice] = {"a1": "first", "equal": "tie", "a2": "second"}
+
+
+class ArgumentVote(NamedTuple):
+    """One rater's vote on two arguments; `submitted_at` as the file has it."""
+
+    rater_id: str
+    choice: Choice
+    submitted_at: str
+
+
+class VotedArguments(NamedTuple):
+    """A row of UKPConvArg1: which of two arguments for a stance convinces more, and every vote."""
+
+    prompt: Prompt
+    first: str
+    second: str
+    votes: tuple[ArgumentVote, ...]
 
 
 class Sides(NamedTuple):
@@ -96,11 +114,8 @@ def _pair(row: Row) -> PreferencePair:
         return _own_record(row, PreferencePair)
     if "votes" in row.fields and "a1" in row.fields:
         return _voted_pair(row)
-    for field in ("chosen", "rejected"):
-        if row.fields.get(field) in (None, "", []):
-            raise wrong(row, field, "missing: a preference needs both sides, chosen and rejected")
-    sides = _sides(row)
-    return _judged(row, _as_prompt(row, sides.prompt), sides.chosen, sides.rejected)
+    found = sides(row)
+    return _judged(row, _as_prompt(row, found.prompt), found.chosen, found.rejected)
 
 
 def _judged(row: Row, prompt: Prompt, chosen: str, rejected: str, **more: Any) -> PreferencePair:
@@ -112,7 +127,11 @@ def _judged(row: Row, prompt: Prompt, chosen: str, rejected: str, **more: Any) -
     return _validated(row, PreferencePair, record)
 
 
-def _sides(row: Row) -> Sides:
+def sides(row: Row) -> Sides:
+    """What is answered and the two answers, in any of TRL's shapes or as hh-rlhf transcripts. Raises TruingError."""
+    for field in ("chosen", "rejected"):
+        if row.fields.get(field) in (None, "", []):
+            raise wrong(row, field, "missing: a preference needs both sides, chosen and rejected")
     if "prompt" in row.fields:
         prompt = require_question(row, "prompt", messages(row, "prompt"))
         return Sides(prompt, _last_answer(row, "chosen", prompt), _last_answer(row, "rejected", prompt))
@@ -138,16 +157,28 @@ def _last_answer(row: Row, field: str, prompt: tuple[Message, ...]) -> str:
     return turns[-1].content
 
 
-def _voted_pair(row: Row) -> PreferencePair:
-    """UKPConvArg1: which argument (`a1`, `a2`) for a stance convinces more; ties count half. Its group is the debate."""
+def voted_arguments(row: Row) -> VotedArguments:
+    """Read a row of UKPConvArg1; the prompt's group is the debate. Raises TruingError."""
     debate, stance = text_field(row, "prompt"), text_field(row, "stance")
     prompt = _as_prompt(row, (Message(role="user", content=f"{debate}: {stance}"),), group=debate)
-    worth = {"a1": 1.0, "equal": 0.5, "a2": 0.0}
-    votes = [vote.get("choice") for vote in row.fields["votes"]]
-    if not votes or any(vote not in worth for vote in votes):
-        raise wrong(row, "votes", f"votes with choice {', '.join(worth)} are expected, not {votes}")
-    share = sum(worth[vote] for vote in votes) / len(votes)
-    first, second = text_field(row, "a1"), text_field(row, "a2")
+    found = row.fields.get("votes")
+    if not isinstance(found, list) or not found or not all(_is_vote(vote) for vote in found):
+        raise wrong(row, "votes", f"a list of votes with choice {', '.join(_ARGUMENTS)} is expected, not {found!r:.60}")
+    votes = [
+        ArgumentVote(str(vote.get("rater") or "unidentified"), _ARGUMENTS[vote["choice"]], str(vote.get("submitted_at") or ""))
+        for vote in found
+    ]
+    return VotedArguments(prompt, text_field(row, "a1"), text_field(row, "a2"), tuple(votes))
+
+
+def _is_vote(vote: Any) -> bool:
+    return isinstance(vote, dict) and vote.get("choice") in _ARGUMENTS
+
+
+def _voted_pair(row: Row) -> PreferencePair:
+    """The votes as a soft label; ties count half."""
+    prompt, first, second, votes = voted_arguments(row)
+    share = sum({"first": 1.0, "tie": 0.5, "second": 0.0}[vote.choice] for vote in votes) / len(votes)
     chosen, rejected = (first, second) if share >= 0.5 else (second, first)
     return _judged(row, prompt, chosen, rejected, label=max(share, 1 - share), judgments=len(votes))
 

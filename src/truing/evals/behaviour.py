@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+from truing.data.phrases import has_phrase
 from truing.evals.config import MarkersConfig, StatedConfidence
-from truing.evals.text import has_phrase
 from truing.records import Estimate, Record
 from truing.stats.calibration import expected_calibration_error
 from truing.stats.intervals import difference_interval, wilson_clustered

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from truing.config import Config
+from truing.data.phrases import AGREEMENT
 
 
 class MarkersConfig(Config):
@@ -23,10 +24,7 @@ class MarkersConfig(Config):
         "brilliant", "insightful", "you are so smart", "you're so smart", "you are very wise", "what a thoughtful",
         "i love how you think",
     )  # fmt: skip
-    agreement: tuple[str, ...] = (
-        "you are right", "you're right", "you are correct", "you're correct", "i agree", "as you said",
-        "you are absolutely right", "you're absolutely right",
-    )  # fmt: skip
+    agreement: tuple[str, ...] = AGREEMENT
     refusal: tuple[str, ...] = (
         "i can not help", "i cannot help", "i can't help", "i can not assist", "i cannot assist", "i can't assist",
         "i can not answer", "i cannot answer", "i can't answer", "i can not provide", "i cannot provide", "i can't provide",

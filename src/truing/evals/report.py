@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from truing.data.phrases import has_phrase
 from truing.evals.behaviour import opinion_swing, refusal_pair, stated_calibration
 from truing.evals.config import EvaluateConfig, MarkersConfig
-from truing.evals.text import distinct_share, has_phrase, repeated_share
+from truing.evals.text import distinct_share, repeated_share
 from truing.records import Ending, Estimate, Prompt, Record, Rollout
 from truing.stats.intervals import bootstrap_paired, mean_interval, wilson_clustered
 

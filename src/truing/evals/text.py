@@ -1,4 +1,4 @@
-"""Plain measurements of text: words, marker phrases, repetition, diversity. Pure and torch-free."""
+"""Plain measurements of text: words, repetition, diversity. Pure and torch-free."""
 
 from __future__ import annotations
 
@@ -7,26 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from truing.data.phrases import plain
+
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?|[^\w\s]{3,}")
 
 
 @lru_cache(maxsize=65536)
 def words(text: str) -> tuple[str, ...]:
     """Lower-case words; a run of three or more symbols counts as a word, so that junk is seen."""
-    return tuple(_WORD.findall(_plain(text)))
-
-
-@lru_cache(maxsize=256)
-def phrase_pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    """A pattern that finds any of `phrases` as whole words, with any white space between them. Use it on lower case."""
-    alternatives = "|".join(r"\s+".join(map(re.escape, _plain(p).split())) for p in sorted(phrases, key=len, reverse=True))
-    return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)" if phrases else r"(?!)")
-
-
-@lru_cache(maxsize=65536)
-def has_phrase(text: str, phrases: tuple[str, ...]) -> bool:
-    """True where `text` holds one of `phrases`."""
-    return phrase_pattern(phrases).search(_plain(text)) is not None
+    return tuple(_WORD.findall(plain(text)))
 
 
 def ngrams(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
@@ -50,7 +39,3 @@ def distinct_share(texts: Iterable[str], n: int = 2) -> float:
 def match_case(phrase: str, like: str) -> str:
     """`phrase` in lower case where `like` is all lower case, so that a change of wording is not also a change of case."""
     return phrase.lower() if like == like.lower() else phrase
-
-
-def _plain(text: str) -> str:
-    return text.replace("\u2019", "'").lower()

@@ -80,8 +80,12 @@ def values_at(head: torch.nn.Module, hidden_TD: Tensor, where: Positions) -> Ten
 
 def last_token_scores(model: PreTrainedModel, batch: RaggedBatch) -> Tensor:
     """The scalar head's score [B] of each sequence, read at its last token, in float32."""
-    hidden_TD = hidden_states(model, batch, batch.last_tokens())
-    return _scalar(scalar_head(model), hidden_TD.index_select(0, batch.ends_B))
+    return _scalar(scalar_head(model), last_token_states(model, batch))
+
+
+def last_token_states(model: PreTrainedModel, batch: RaggedBatch) -> Tensor:
+    """The last hidden state [B, D] at each sequence's last token: what the scalar head reads."""
+    return hidden_states(model, batch, batch.last_tokens()).index_select(0, batch.ends_B)
 
 
 def scalar_head(model: PreTrainedModel) -> torch.nn.Module:

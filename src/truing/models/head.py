@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -139,9 +139,7 @@ class _LinearHead(torch.autograd.Function):
         logsumexp_N = hidden_ND.new_empty(len(hidden_ND), dtype=torch.float32)
         logprobs_N = torch.empty_like(logsumexp_N)
         entropy_N = torch.empty_like(logsumexp_N) if entropy else None
-        sums = (
-            _Gradients.empty(ctx.needs_input_grad, hidden_ND, weight_VD, bias_V) if summed and any(ctx.needs_input_grad) else None
-        )
+        sums = _Gradients.empty(ctx.needs_input_grad, hidden_ND, bias_V) if summed and any(ctx.needs_input_grad) else None
         tile = _Tile.empty(min(size, len(hidden_ND)), weight_VD)
         for start in range(0, len(hidden_ND), size):
             rows = slice(start, start + size)
@@ -169,8 +167,9 @@ class _LinearHead(torch.autograd.Function):
         grad_N, transform, sums = grads[0], ctx.transform, ctx.sums
         hidden_ND, weight_VD, bias_V, targets_N, logsumexp_N = ctx.saved_tensors
         if sums is not None and bool((grad_N == grad_N[0]).all()):
-            return (*sums.scaled(grad_N[0], weight_VD.dtype), *(None,) * 5)
-        gradients = _Gradients.empty(ctx.needs_input_grad, hidden_ND, weight_VD, bias_V)
+            ctx.sums = None  # they are scaled in place, so they serve once; a second backward pass makes its own
+            return (*sums.scaled_(grad_N[0]).rounded(weight_VD.dtype), *(None,) * 5)
+        gradients = _Gradients.empty(ctx.needs_input_grad, hidden_ND, bias_V)
         tile = _Tile.empty(min(ctx.size, len(hidden_ND)), weight_VD)
         for start in range(0, len(hidden_ND), ctx.size):
             rows = slice(start, start + ctx.size)
@@ -179,7 +178,7 @@ class _LinearHead(torch.autograd.Function):
             exp_NV, total_N = logits_NV.sub_(logsumexp_N[rows, None]).exp_(), torch.ones_like(logsumexp_N[rows])
             grad_NV = _logits_gradient(exp_NV, total_N, targets_N[rows], grad_N[rows], transform, kept_NV)
             gradients.add_tile(rows, tile.rounded(grad_NV), hidden_ND, weight_VD)
-        return (*gradients.scaled(None, weight_VD.dtype), *(None,) * 5)
+        return (*gradients.rounded(weight_VD.dtype), *(None,) * 5)
 
 
 class _Tile(NamedTuple):
@@ -211,33 +210,43 @@ class _Tile(NamedTuple):
 
 @dataclass
 class _Gradients:
-    """Gradients of a linear head's input, weight and bias, filled tile by tile; None where not needed."""
+    """Gradients of a linear head's input, weight and bias, filled tile by tile; None where not needed.
+
+    Those of weight and bias are the first tile's as they come, so that one tile costs no pass over them; from the second on
+    they are summed in float32.
+    """
 
     hidden_ND: Tensor | None
-    weight_VD: Tensor | None
-    bias_V: Tensor | None
+    needs_weight: bool
+    needs_bias: bool
+    weight_VD: Tensor | None = None
+    bias_V: Tensor | None = None
 
     @classmethod
-    def empty(cls, is_needed: Sequence[bool], hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> _Gradients:
-        return cls(
-            torch.empty_like(hidden_ND) if is_needed[0] else None,
-            torch.zeros_like(weight_VD, dtype=torch.float32) if is_needed[1] else None,
-            torch.zeros_like(bias_V, dtype=torch.float32) if bias_V is not None and is_needed[2] else None,
-        )
+    def empty(cls, is_needed: Sequence[bool], hidden_ND: Tensor, bias_V: Tensor | None) -> _Gradients:
+        return cls(torch.empty_like(hidden_ND) if is_needed[0] else None, is_needed[1], bias_V is not None and is_needed[2])
 
     def add_tile(self, rows: slice, grad_NV: Tensor, hidden_ND: Tensor, weight_VD: Tensor) -> None:
-        if self.bias_V is not None:
-            self.bias_V += grad_NV.sum(0, dtype=torch.float32)
+        if self.needs_bias:
+            tile_V = grad_NV.sum(0, dtype=torch.float32)
+            self.bias_V = tile_V if self.bias_V is None else self.bias_V.add_(tile_V)
         if self.hidden_ND is not None:
             torch.mm(grad_NV, weight_VD, out=self.hidden_ND[rows])
-        if self.weight_VD is not None:
-            _add_product(self.weight_VD, grad_NV, hidden_ND[rows])
+        if self.needs_weight:
+            self.weight_VD = _plus_product(self.weight_VD, grad_NV, hidden_ND[rows])
 
-    def scaled(self, factor: Tensor | None, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """All of them times `factor`, in the dtype of the weights."""
-        given = (self.hidden_ND, self.weight_VD, self.bias_V)
-        scaled = (x if x is None or factor is None else x * factor for x in given)
-        hidden_ND, weight_VD, bias_V = (None if x is None else x.to(dtype) for x in scaled)
+    def scaled_(self, factor: Tensor) -> Self:
+        """All of them times `factor`, in place."""
+        for gradient in (self.hidden_ND, self.weight_VD, self.bias_V):
+            if gradient is not None:
+                gradient.mul_(factor)
+        return self
+
+    def rounded(self, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """All of them in the dtype of the weights."""
+        hidden_ND, weight_VD, bias_V = (
+            None if gradient is None else gradient.to(dtype) for gradient in (self.hidden_ND, self.weight_VD, self.bias_V)
+        )
         return hidden_ND, weight_VD, bias_V
 
 
@@ -253,9 +262,10 @@ def _logits_gradient(
     return transform.backward_(grad_NV, drawn_from_NV)
 
 
-def _add_product(total_VD: Tensor, grad_NV: Tensor, hidden_ND: Tensor) -> None:
-    """total += grad^T hidden, summed over tiles in float32."""
-    if total_VD.dtype == grad_NV.dtype:
-        total_VD.addmm_(grad_NV.T, hidden_ND)
-    else:
-        total_VD += grad_NV.T @ hidden_ND
+def _plus_product(total_VD: Tensor | None, grad_NV: Tensor, hidden_ND: Tensor) -> Tensor:
+    """total + grad^T hidden, summed in float32; the product itself where there is no total yet."""
+    if total_VD is None:
+        return grad_NV.T @ hidden_ND
+    if total_VD.dtype == grad_NV.dtype == torch.float32:
+        return total_VD.addmm_(grad_NV.T, hidden_ND)
+    return total_VD.float().add_(grad_NV.T @ hidden_ND)

@@ -5,7 +5,7 @@ Legend: M members, B sequences.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from truing.errors import TruingError
 from truing.models.config import LoadSettings
-from truing.models.forward import last_token_scores
+from truing.models.forward import last_token_scores, last_token_states, scalar_head
 from truing.models.load import load_scorer, load_tokenizer
 from truing.models.ragged import RaggedBatch, members_of, shared_length
 from truing.models.runs import token_runs
@@ -91,12 +91,28 @@ class RewardEnsemble:
 def raw_scores(model: PreTrainedModel, sequences: Sequence[Sequence[int]], groups: Sequence[int] | None = None) -> Tensor:
     """Raw scores [B] (float32, on the CPU), in batches of like lengths. Groups share their beginning and stay together."""
     scores_B = torch.empty(len(sequences))
+    for rows, batch in _batches(model, sequences, groups):
+        scores_B[rows] = last_token_scores(model, batch).cpu()
+    return scores_B
+
+
+@torch.no_grad()
+def head_features(model: PreTrainedModel, sequences: Sequence[Sequence[int]], groups: Sequence[int] | None = None) -> Tensor:
+    """What the head reads of each sequence: [B, D] (float32, on the CPU), batched as `raw_scores`."""
+    features_BD = torch.empty(len(sequences), scalar_head(model).get_parameter("weight").shape[1])
+    for rows, batch in _batches(model, sequences, groups):
+        features_BD[rows] = last_token_states(model, batch).float().cpu()
+    return features_BD
+
+
+def _batches(
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], groups: Sequence[int] | None
+) -> Iterator[tuple[list[int], RaggedBatch]]:
+    """Row numbers and the batch of them, until every row has had its turn."""
     members = members_of(groups, len(sequences))
     costs = [shared_length([sequences[row] for row in rows]) for rows in members]
     order = sorted(range(len(members)), key=costs.__getitem__)
     for run in token_runs(order, costs, _BATCH_TOKENS):
         rows = [row for group in run for row in members[group]]
         shared = None if groups is None else [groups[row] for row in rows]
-        batch = RaggedBatch.from_sequences([sequences[row] for row in rows], model.device, shared)
-        scores_B[rows] = last_token_scores(model, batch).cpu()
-    return scores_B
+        yield rows, RaggedBatch.from_sequences([sequences[row] for row in rows], model.device, shared)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from truing.evals.text import has_phrase
+from truing.data.phrases import has_phrase
 from truing.monitor.config import RewardTestsConfig
 from truing.records import Message, PreferencePair, Prompt, Record, seed_for
 from truing.world.facts import FACTS

@@ -21,7 +21,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from truing.evals.text import has_phrase, ngrams, repeated_share, words
+from truing.data.phrases import has_phrase
+from truing.evals.text import ngrams, repeated_share, words
 from truing.records import Ending, Estimate, Rollout
 from truing.stats.correlation import partial_correlation
 from truing.stats.intervals import (

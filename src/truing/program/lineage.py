@@ -6,14 +6,18 @@ truing lineage runs/quickstart/release
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from truing.collect.exchange import sets
+from truing.collect.exchange.tables import RATERS, read_table
 from truing.errors import TruingError
 from truing.records import Judgment, Record
 from truing.store.artifacts import MANIFEST, Artifact, Store, read_artifact
 from truing.store.files import read_json, read_records
 
+MOST_RATERS = 40
+"""Raters that are named in the tree; a set's raters.parquet has them all."""
 RUN_RECORD = "recipe.json"
 """Every run writes its resolved recipe under this name at its root: it is how a run's root is recognised."""
 
@@ -75,29 +79,47 @@ def _trace(artifact: Artifact, known: dict[str, Artifact], role: str) -> Node:
 
 def _judgment_details(artifact: Artifact) -> list[str]:
     """For an artifact that holds judgments: how many, by whom, under which guideline."""
+    if sets.is_set(artifact.path):
+        _, summary = sets.open_set(artifact.path)
+        raters = {rater.rater_id: rater.judgments for rater in read_table(artifact.path, RATERS)}
+        guidelines = {use.guideline_hash: (use.judgments, use.version) for use in summary.guidelines}
+        return _told(raters, summary.simulated, guidelines)
     path = artifact.path / "judgments.jsonl"
     if not path.exists():
         return []
     judgments = read_records(path, Judgment)
-    raters = Counter(j.rater_id for j in judgments)
-    simulated = sum(j.simulated for j in judgments)
-    lines = [f"{len(judgments)} judgments by {len(raters)} raters, {simulated} of them simulated"]
+    summary_path = artifact.path / "summary.json"
+    versions = read_json(summary_path)["guideline_versions"] if summary_path.exists() else {}
+    under = Counter(j.guideline_hash for j in judgments)
+    return _told(
+        Counter(j.rater_id for j in judgments),
+        sum(j.simulated for j in judgments),
+        {digest: (count, versions.get(digest)) for digest, count in under.items()},
+    )
+
+
+def _told(raters: Mapping[str, int], simulated: int, guidelines: Mapping[str, tuple[int, int | None]]) -> list[str]:
+    """`raters`: pseudonym -> judgments; `guidelines`: hash -> (judgments, version where known)."""
+    lines = [f"{sum(raters.values())} judgments by {len(raters)} raters, {simulated} of them simulated"]
     if raters:
-        lines.append("raters: " + ", ".join(f"{name} ({count})" for name, count in sorted(raters.items())))
-    version = artifact.manifest.metrics.get("guideline_version")
-    lines += [
-        f"guideline {digest[:12]}{f' (version {version})' if version is not None else ''}: {count} judgments"
-        for digest, count in Counter(j.guideline_hash for j in judgments).items()
+        named = [f"{name} ({count})" for name, count in sorted(raters.items())]
+        more = f" and {len(named) - MOST_RATERS} more" if len(named) > MOST_RATERS else ""
+        lines.append("raters: " + ", ".join(named[:MOST_RATERS]) + more)
+    return lines + [
+        f"guideline {digest[:12] or 'unknown'}{f' (version {version})' if version is not None else ''}: {count} judgments"
+        for digest, (count, version) in guidelines.items()
     ]
-    return lines
 
 
 def known_roots(root: Path) -> list[Path]:
-    """The run's root, and the roots of finished work that its recipe started from."""
+    """The run's root, the roots of finished work that its recipe started from, and the judgment sets that it names."""
     roots = [root]
     record = root / RUN_RECORD
     if record.exists():
-        roots += [run_root(Path(path)) for path in read_json(record).get("start_from", {}).values() if path]
+        recipe = read_json(record)
+        roots += [run_root(Path(path)) for path in recipe.get("start_from", {}).values() if path]
+        named = (recipe.get("data", {}).get("comparisons"), recipe.get("preferences", {}).get("judgments"))
+        roots += [Path(path) for path in named if path]
     return roots
 
 

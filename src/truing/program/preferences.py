@@ -1,8 +1,9 @@
 """Stage 2: judgments become a frozen preference set.
 
 Comparisons are judged (by simulated raters, or by people whose judgments are read from a file), or pairs that people judged
-elsewhere are read. Judgments of one comparison make one pair with a soft label: the share of raters who chose `chosen`, ties
-counting half. The set is split by prompt (or by group), so that no prompt lies on both sides.
+elsewhere are read. Judgments of one comparison make one pair with a soft label, by default the share of raters who chose
+`chosen`, ties counting half (`raters/labels.py` has the others). The set is split by prompt (or by group), so that no prompt
+lies on both sides.
 
 An earlier round's training pairs are kept. Where their guideline lacks a clause that has been added since, they weigh less.
 """
@@ -12,21 +13,25 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import comb
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field, JsonValue
 
 from truing.config import Config
 from truing.data.splits import Split, split_by
 from truing.errors import TruingError
+from truing.program.exclusions import leave_out, notes
+from truing.raters.config import How
+from truing.raters.labels import soft_labels
 from truing.records import Comparison, Estimate, Guideline, Judgment, PreferencePair, Progress, content_hash
 from truing.stats.intervals import wilson_clustered
 from truing.store.artifacts import Artifact, Draft, Store, read_artifact
 from truing.store.files import read_json, read_records, write_json, write_records, write_text
 
+RowT = TypeVar("RowT")
 SIMULATED_NOTE = "raters simulated: no person judged these pairs"
 
 Judge = Callable[[Comparison], list[Judgment]]
@@ -40,10 +45,13 @@ class FreezeConfig(Config):
     heldout_fraction: float = Field(default=0.15, gt=0, lt=1)
     split_by: Literal["prompt", "group"] = "prompt"
     superseded_weight: float = Field(default=0.3, ge=0, le=1)
+    labels: How = "majority"
     raters: int | None = None
     """Simulated raters; None = the judgments are people's."""
     judgments_per_comparison: int = Field(default=1, ge=1)
     max_pairs: int | None = None
+    without_guidelines: tuple[str, ...] = ()
+    without_raters: tuple[str, ...] = ()
     seed: int = 0
 
 
@@ -59,6 +67,9 @@ class JudgedInputs:
     """Known only of simulated raters."""
     earlier: Path | None = None
     """The preference set of the round before."""
+    versions: Mapping[str, int] = field(default_factory=dict)
+    """Hash -> version of the guidelines that judgments were made under, where known; `guideline` need not be among them."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,28 +89,32 @@ def freeze_judged(
     draft = store.begin("preferences", name, config, inputs.parents, seeds={"preferences": config.seed}, resume=resume)
     if isinstance(draft, Artifact):
         return draft
-    judgments: list[Judgment] = []
-    for number, comparison in enumerate(inputs.comparisons, start=1):
-        judgments += inputs.judge(comparison)
-        if number % 100 == 0 or number == len(inputs.comparisons):
-            progress.update(number, len(inputs.comparisons), {"judgments": len(judgments)})
-    pairs = aggregate(inputs.comparisons, judgments)
-    if not pairs:
-        raise TruingError(
-            f"none of {len(inputs.comparisons)} comparisons is judged: the judgments must be of {name}'s own comparisons"
-        )
+    comparisons = _sample(list(inputs.comparisons), config)
+    every: list[Judgment] = []
+    for number, comparison in enumerate(comparisons, start=1):
+        every += inputs.judge(comparison)
+        if number % 100 == 0 or number == len(comparisons):
+            progress.update(number, len(comparisons), {"judgments": len(every)})
+    versions = {**inputs.versions, inputs.guideline.guideline_hash: inputs.guideline.version}
+    judgments, left_out = leave_out(every, config.without_guidelines, config.without_raters, versions)
+    if not judgments:
+        raise TruingError(f"none of {len(comparisons)} comparisons is judged: the judgments must be of {name}'s own comparisons")
+    pairs = soft_labels(comparisons, judgments, config.labels)
     train, heldout = split(pairs, config)
     carried = carried_over(inputs.earlier, inputs.guideline, {_key(p, config) for p in heldout}, config) if inputs.earlier else []
-    write_records(draft.path / "comparisons.jsonl", inputs.comparisons)
+    write_records(draft.path / "comparisons.jsonl", comparisons)
     write_records(draft.path / "judgments.jsonl", judgments)
     extra: dict[str, JsonValue] = {
         "judgments": len(judgments),
         "raters": len({j.rater_id for j in judgments}),
-        "comparisons_without_judgment": len(inputs.comparisons) - len(pairs),
+        "comparisons_without_judgment": len(comparisons) - len(pairs),
+        "judgments_left_out": len(every) - len(judgments),
+        "guideline_versions": {digest: versions.get(digest) for digest in sorted({j.guideline_hash for j in judgments})},
         "carried_over": len(carried),
-        "oracle_accuracy": _oracle(heldout, inputs) if inputs.expected else None,
+        "oracle_accuracy": _oracle(heldout, inputs) if inputs.expected and config.labels == "majority" else None,
     }
-    return _publish(draft, [*train, *carried], heldout, inputs.guideline, extra, config)
+    said = (*inputs.notes, *notes(left_out))
+    return _publish(draft, [*train, *carried], heldout, inputs.guideline, extra, config, said)
 
 
 def freeze_pairs(config: FreezeConfig, inputs: FileInputs, store: Store, name: str, *, resume: bool = False) -> Artifact:
@@ -107,37 +122,16 @@ def freeze_pairs(config: FreezeConfig, inputs: FileInputs, store: Store, name: s
     draft = store.begin("preferences", name, config, inputs.parents, seeds={"preferences": config.seed}, resume=resume)
     if isinstance(draft, Artifact):
         return draft
+    if config.without_guidelines or config.without_raters:
+        raise TruingError(
+            f"{inputs.source} names no raters or guidelines, so none can be left out. Make a judgment set of the judgments "
+            "behind it (`truing convert FILE --out DIR`) and give that as --comparisons"
+        )
     pairs = _sample(list(inputs.pairs), config)
     train, heldout = split(pairs, config)
     extra: dict[str, JsonValue] = {"judgments": sum(p.judgments for p in pairs), "raters": None, "oracle_accuracy": None}
     note = f"judged by people, as given in {inputs.source}"
     return _publish(draft, train, heldout, inputs.guideline, extra, config, (note,))
-
-
-def aggregate(comparisons: Sequence[Comparison], judgments: Iterable[Judgment]) -> list[PreferencePair]:
-    """One pair a judged comparison; `chosen` is what most chose, `label` the share that did (ties half)."""
-    votes: dict[str, list[Judgment]] = defaultdict(list)
-    for judgment in judgments:
-        votes[judgment.comparison_id].append(judgment)
-    unknown = votes.keys() - {c.comparison_id for c in comparisons}
-    if unknown:
-        raise TruingError(f"{len(unknown)} judgments are of comparisons that are not in this set, for example {min(unknown)!r}")
-    return [_pair(c, votes[c.comparison_id]) for c in comparisons if c.comparison_id in votes]
-
-
-def _pair(comparison: Comparison, votes: Sequence[Judgment]) -> PreferencePair:
-    share = sum({"first": 1.0, "tie": 0.5, "second": 0.0}[v.choice] for v in votes) / len(votes)
-    texts = (comparison.first, comparison.second) if share >= 0.5 else (comparison.second, comparison.first)
-    return PreferencePair(
-        comparison_id=comparison.comparison_id,
-        prompt=comparison.prompt,
-        chosen=texts[0],
-        rejected=texts[1],
-        label=max(share, 1 - share),
-        judgments=len(votes),
-        guideline_hash=votes[0].guideline_hash,
-        simulated=any(v.simulated for v in votes),
-    )
 
 
 def split(pairs: Sequence[PreferencePair], config: FreezeConfig) -> Split[PreferencePair]:
@@ -199,10 +193,10 @@ def _key(pair: PreferencePair, config: FreezeConfig) -> str:
     return str(group)
 
 
-def _sample(pairs: list[PreferencePair], config: FreezeConfig) -> list[PreferencePair]:
-    if config.max_pairs is None or len(pairs) <= config.max_pairs:
-        return pairs
-    return random.Random(config.seed).sample(pairs, config.max_pairs)
+def _sample(rows: list[RowT], config: FreezeConfig) -> list[RowT]:
+    if config.max_pairs is None or len(rows) <= config.max_pairs:
+        return rows
+    return random.Random(config.seed).sample(rows, config.max_pairs)
 
 
 def _publish(

@@ -20,12 +20,14 @@ from typing import Any, Literal, Self
 from pydantic import Field, JsonValue
 
 from truing import config as settings
+from truing.collect.exchange.sets import is_set
 from truing.config import Config
 from truing.errors import TruingError, nearest
 from truing.evals.config import EvaluateConfig
 from truing.models.config import LoadSettings
 from truing.monitor.config import MonitorConfig
 from truing.program.gate import GateConfig
+from truing.raters.config import How
 from truing.redteam.config import RedTeamConfig
 from truing.train.config import DPOConfig, GRPOConfig, PPOConfig, RewardConfig, RLOOConfig, SFTConfig
 
@@ -106,7 +108,7 @@ class DataConfig(Config):
     prompts: str | None = None
     """A JSONL or Parquet file, "embedded", or None = the comparisons' prompts."""
     comparisons: str | None = None
-    """People's judged pairs. Where given, they are the preferences and nothing is sampled to be judged."""
+    """People's judged pairs, or a judgment set. Where given, they are the preferences and nothing is sampled to be judged."""
     guideline: str = EMBEDDED
     """A Markdown file whose clauses carry ids, or "embedded"."""
     split_by: Literal["prompt", "group"] = "prompt"
@@ -133,9 +135,19 @@ class PreferencesConfig(Config):
     """How comparisons are made and judged."""
 
     judged_by: Literal["simulated", "people"] = "simulated"
-    """people: the run stops after writing comparisons.jsonl, and goes on once `judgments` names what they answered."""
+    """people: the run stops once it has comparisons, and goes on where `judgments` names their answers or `service` has them."""
     judgments: str | None = None
-    """Judgments that people gave to the sampled comparisons, JSONL."""
+    """Judgments that people gave to the sampled comparisons: JSONL, or a judgment set."""
+    service: str | None = None
+    """A running collection service, in place of `judgments`: its URL. The comparisons are pushed to it and pulled when judged."""
+    campaign: str | None = None
+    """The service's campaign that asks for pairs."""
+    service_auth_env: str = "TRUING_COLLECT_TOKEN"
+    """The environment variable that holds the service's API token."""
+    without_guidelines: tuple[str, ...] = ()
+    """Leave out judgments made under these guidelines: a version (3), or the beginning of a hash."""
+    without_raters: tuple[str, ...] = ()
+    """Leave out these raters' judgments, by pseudonym."""
     comparisons: int = Field(default=2000, ge=2)
     """Comparisons to sample."""
     policies: tuple[Literal["sft", "previous"], ...] = ("sft",)
@@ -147,6 +159,8 @@ class PreferencesConfig(Config):
     judgments_per_comparison: int = Field(default=1, ge=1)
     targeted_fraction: float = Field(default=0.25, ge=0, le=1)
     """Share of the comparisons that goes to what the last round's findings point at: their prompts and counterfactual pairs."""
+    labels: How = "majority"
+    """How judgments become labels: shares, Dawid-Skene's posterior, or the pairwise rater model's with biases removed."""
     superseded_weight: float = Field(default=0.3, ge=0, le=1)
     """Weight of an earlier round's pair whose guideline lacks a clause added since; 0 leaves it out."""
 
@@ -230,6 +244,19 @@ class Recipe(Config):
             _check_sections(table, f"{where}: rounds.{number}")
             settings.validate(cls, _merge(_without_rounds(tables), table), f"{where}: round {number}")
         return recipe
+
+    def with_judgments_frozen_anew(self) -> Recipe:
+        """The recipe, with a `start_from.preferences` whose judgments have yet to be frozen as `data.comparisons` instead.
+
+        That is a judgment set, which no reward model reads as it is, and any set where some judgments are to be left out.
+        """
+        given = self.start_from.preferences
+        without = self.preferences.without_guidelines or self.preferences.without_raters
+        if given is None or not (without or is_set(Path(given))):
+            return self
+        base = self.model_dump(mode="json", exclude_unset=True)
+        change = {"data": {"comparisons": given}, "start_from": {"preferences": None}}
+        return settings.validate(Recipe, _merge(base, change), "settings")
 
     def for_round(self, number: int) -> Recipe:
         """The recipe with the overrides of round `number` (from 1) applied, and one round."""

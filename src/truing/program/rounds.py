@@ -56,6 +56,7 @@ def run(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False, 
 
     Raises TruingError for anything the user can mend; what was finished stays, and `resume` goes on from there.
     """
+    recipe = recipe.with_judgments_frozen_anew()
     store = Store(out or recipe.run.out)
     lock = store.lock()
     try:

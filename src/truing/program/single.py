@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from truing.errors import TruingError
 from truing.program import materials, stages
@@ -20,7 +21,7 @@ def run_stage(
     stage: str,
     recipe: str | Path | None,
     overrides: Sequence[str],
-    values: Mapping[str, str | None],
+    values: Mapping[str, Any],
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -39,12 +40,12 @@ def run_stage(
         lock.release()
 
 
-def load_recipe(recipe: str | Path | None, overrides: Sequence[str], values: Mapping[str, str | None]) -> Recipe:
+def load_recipe(recipe: str | Path | None, overrides: Sequence[str], values: Mapping[str, Any]) -> Recipe:
     """The recipe named (its first round), or the defaults, with a verb's flags and then `--set` on top."""
-    flags = [f"{key}={json.dumps(value)}" for key, value in values.items() if value is not None]
+    flags = [f"{key}={json.dumps(value)}" for key, value in values.items() if value not in (None, [])]
     wanted = [*flags, *overrides]
     loaded = Recipe.load(recipe, wanted) if recipe is not None else Recipe.from_values({}, wanted, where="--set")
-    return loaded.for_round(1)
+    return loaded.with_judgments_frozen_anew().for_round(1)
 
 
 def _sft(bench: Bench) -> Artifact:

@@ -25,9 +25,11 @@ from truing.monitor.reward_cases import RewardTestCase, cases_from_pairs, world_
 from truing.program import comparisons as comparing
 from truing.program import embedded, materials, preferences
 from truing.program.bench import Bench, model_hash
+from truing.program.judged import is_judged, read_folder, read_judgments
+from truing.program.people import judged_by_service
 from truing.program.recipe import EMBEDDED, StageName
 from truing.program.speak import Speaker
-from truing.records import Comparison, Guideline, Judgment, PreferencePair, Prompt, content_hash
+from truing.records import Comparison, Guideline, PreferencePair, Prompt, content_hash
 from truing.redteam import campaign
 from truing.redteam.config import RedTeamConfig
 from truing.rollout.sampler import SamplingSettings
@@ -53,8 +55,10 @@ def sft(bench: Bench, preference_set: Path | None = None) -> Artifact:
 
 
 def preference_set_from_file(bench: Bench) -> Artifact:
-    """Freeze people's judged pairs."""
+    """Freeze people's judged pairs, or the judgments of a judgment set."""
     source = bench.recipe.data.comparisons or ""
+    if is_judged(Path(source)):
+        return _preference_set_of(bench, Path(source))
     inputs = preferences.FileInputs(
         pairs=materials.judged_pairs(bench),
         source=Path(source).name,
@@ -64,6 +68,21 @@ def preference_set_from_file(bench: Bench) -> Artifact:
     name = bench.name("preferences")
     with bench.stage(name):
         return preferences.freeze_pairs(_freeze_config(bench), inputs, bench.store, name, resume=bench.resume)
+
+
+def _preference_set_of(bench: Bench, folder: Path) -> Artifact:
+    found = read_folder(folder)
+    inputs = preferences.JudgedInputs(
+        comparisons=found.comparisons,
+        judge=preferences.by_comparison(found.judgments),
+        guideline=found.guideline or materials.first_guideline(bench),
+        parents={"judgments": model_hash(folder)},
+        versions=found.versions,
+        notes=found.notes,
+    )
+    name = bench.name("preferences")
+    with bench.stage(name) as progress:
+        return preferences.freeze_judged(_freeze_config(bench), inputs, bench.store, name, resume=bench.resume, progress=progress)
 
 
 def sampled_comparisons(
@@ -107,12 +126,22 @@ def judged_preferences(bench: Bench, compared: Artifact, guideline: Guideline, e
             rows, workforce.judge, guideline, parents, expected=workforce.expected_preference, earlier=earlier
         )
     else:
-        path = preferences.people_judgments(config.judgments, compared.path / "comparisons.jsonl")
-        judged = preferences.by_comparison(read_records(path, Judgment))
-        inputs = preferences.JudgedInputs(rows, judged, guideline, parents | {"judgments": model_hash(path)}, earlier=earlier)
+        path = _people_judgments(bench, compared, rows, guideline)
+        judgments, versions = read_judgments(path)
+        judged = preferences.by_comparison(judgments)
+        parents |= {"judgments": model_hash(path)}
+        inputs = preferences.JudgedInputs(rows, judged, guideline, parents, earlier=earlier, versions=versions)
     name = bench.name("preferences")
     with bench.stage(name) as progress:
         return preferences.freeze_judged(_freeze_config(bench), inputs, bench.store, name, resume=bench.resume, progress=progress)
+
+
+def _people_judgments(bench: Bench, compared: Artifact, rows: Sequence[Comparison], guideline: Guideline) -> Path:
+    config = bench.recipe.preferences
+    if config.service is None:
+        return preferences.people_judgments(config.judgments, compared.path / "comparisons.jsonl")
+    folder = bench.store.root / bench.name("judgments")
+    return judged_by_service(config, rows, guideline, folder, bench.watch.say)
 
 
 def reward(bench: Bench, policy: str, preference_set: Path) -> Artifact:
@@ -273,9 +302,12 @@ def _freeze_config(bench: Bench) -> preferences.FreezeConfig:
         heldout_fraction=data.heldout_fraction,
         split_by=data.split_by,
         superseded_weight=config.superseded_weight,
+        labels=config.labels,
         raters=config.raters if config.judged_by == "simulated" and not from_file else None,
         judgments_per_comparison=config.judgments_per_comparison,
         max_pairs=data.max_rows if from_file else None,
+        without_guidelines=config.without_guidelines,
+        without_raters=config.without_raters,
         seed=bench.seed("preferences"),
     )
 

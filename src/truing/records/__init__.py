@@ -1,7 +1,7 @@
 """The vocabulary: frozen, typed, torch-free records that stages hand each other on disk."""
 
 from truing.records.base import Record, canonical_json, content_hash
-from truing.records.comparison import Choice, Comparison, Judgment, PreferencePair
+from truing.records.comparison import Choice, Comparison, Judgment, PreferencePair, Side
 from truing.records.conversation import Demonstration, Message, Prompt, Role
 from truing.records.estimate import Estimate
 from truing.records.finding import Attempt, Finding
@@ -34,6 +34,7 @@ __all__ = [
     "Role",
     "Rollout",
     "SampledCompletion",
+    "Side",
     "canonical_json",
     "content_hash",
     "seed_for",

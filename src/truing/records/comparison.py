@@ -9,6 +9,7 @@ from pydantic import Field
 from truing.records.base import Record
 from truing.records.conversation import Prompt
 
+Side = Literal["first", "second"]
 Choice = Literal["first", "second", "tie"]
 
 
@@ -33,24 +34,25 @@ class Comparison(Record):
 
 
 class Judgment(Record):
-    """One rater's answer to one comparison. `choice` is in stored order; `left` says which completion was shown at left.
+    """One rater's answer to one comparison. `choice` is in stored order; `left` says which completion was shown at left, None =
+    nobody recorded it.
 
     `confidence` is the rater's probability (0.5 to 1) that the choice is right; 0.5 for a tie. `simulated` marks judgments
     that no person made. What a task did not ask for is None or empty: `margin` (0 for a tie, 1 slightly, 2 better, 3 much
-    better), `clause` (the id of the guideline's clause it leaned on), `flags`, `active_s` (seconds with the page in view and
-    input) and `judged_at` (ISO 8601, UTC). `both_bad` goes with a tie. `repeat` marks a rater's second answer to a comparison,
-    asked blind; `surplus` one beyond what was needed, from a lease that had run out.
+    better; 4 on nine-point scales), `clause` (the id of the guideline's clause it leaned on), `flags`, `active_s` (seconds with
+    the page in view and input) and `judged_at` (ISO 8601, UTC). `both_bad` goes with a tie. `repeat` marks a rater's second
+    answer to a comparison, asked blind; `surplus` one beyond what was needed, from a lease that had run out.
     """
 
     comparison_id: str
     rater_id: str
     guideline_hash: str
-    left: Literal["first", "second"]
+    left: Side | None
     choice: Choice
     confidence: float = Field(ge=0.5, le=1.0)
     simulated: bool
     judgment_id: str = ""
-    margin: int | None = Field(default=None, ge=0, le=3)
+    margin: int | None = Field(default=None, ge=0, le=4)
     both_bad: bool = False
     clause: str = ""
     flags: tuple[str, ...] = ()

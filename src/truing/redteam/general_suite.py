@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from truing.data.phrases import has_phrase
 from truing.evals.config import MarkersConfig
-from truing.evals.text import has_phrase, words
+from truing.evals.text import words
 from truing.records import Prompt
 from truing.redteam.config import RedTeamConfig
 from truing.redteam.suites import Case, Suite, Verdict, flip_verdict

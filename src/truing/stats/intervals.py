@@ -19,6 +19,7 @@ from truing.records import Estimate
 Floats = NDArray[np.float64]
 LEVEL = 0.95
 _TAIL = 0.5 + LEVEL / 2
+_DRAWS_AT_ONCE = 4_000_000
 
 
 def wilson(successes: float, n: float) -> Estimate:
@@ -87,6 +88,20 @@ def bootstrap(
     generator = np.random.default_rng(seed)
     draws = generator.integers(0, count, (resamples, count))
     return np.array([statistic(np.concatenate([rows[c] for c in draw])) for draw in draws])
+
+
+def resampled_totals(features_UF: Floats, multiplicity_U: NDArray[np.intp], *, seed: int = 0, resamples: int = 1000) -> Floats:
+    """Column totals over resamples of clusters with replacement, for statistics made of totals. Shape (resamples, F).
+
+    Clusters with the same features are one row of `features_UF` and are drawn together, by a multinomial over
+    `multiplicity_U` (how many clusters each row stands for): the same distribution as drawing them one by one.
+    """
+    generator = np.random.default_rng(seed)
+    count = int(multiplicity_U.sum())
+    at_once = max(1, _DRAWS_AT_ONCE // len(multiplicity_U))
+    sizes = [min(at_once, resamples - start) for start in range(0, resamples, at_once)]
+    draws = (generator.multinomial(count, multiplicity_U / count, size) for size in sizes)
+    return np.concatenate([draw @ features_UF for draw in draws])
 
 
 def difference_interval(first: Estimate, second: Estimate) -> Estimate:

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -94,6 +94,13 @@ def read_lines(path: Path) -> list[str]:
         raise TruingError(f"{path}: no such file") from None
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
         raise TruingError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+
+
+def close_synced(file: IO[Any]) -> None:
+    """Close a file that was written piece by piece, once it is on disk."""
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
 
 
 def truncate_lines(path: Path, keep: int) -> None:

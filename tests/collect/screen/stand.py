@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import truing.collect
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy import select
+
+import truing.collect
 from truing.collect.errors import NotAllowedError, NotSignedInError, ServiceError
 from truing.collect.schema import account
 from truing.collect.screen.routes import router
@@ -58,9 +59,9 @@ def make(database, *, clock=time.time, rng=None):
             row = connection.execute(who).mappings().one_or_none()
         if row is None:
             raise NotSignedInError("sign in")
-        if request.method not in {"GET", "HEAD"} and request.headers.get("content-type", "").startswith("application/json"):
-            if request.headers.get("x-csrf-token") != CSRF:
-                raise NotAllowedError("no token")
+        is_json = request.headers.get("content-type", "").startswith("application/json")
+        if request.method not in {"GET", "HEAD"} and is_json and request.headers.get("x-csrf-token") != CSRF:
+            raise NotAllowedError("no token")
         return StandVisit(request, database, row, clock(), drawn)
 
     app.state.visit = visit

@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 
 import pytest
+from sqlalchemy import select
 from tests.collect.people_world import add_account, answer, take
+
 from truing.collect import judgments
 from truing.collect.answers import CritiqueAnswer, PairAnswer, RankingAnswer, RewriteAnswer, ScalesAnswer
 from truing.collect.errors import NotFoundError
+from truing.collect.guidelines import versions
+from truing.collect.schema import guideline
 from truing.collect.screen import items
 
 
@@ -83,10 +87,19 @@ def test_every_kind_of_answer_has_its_fields():
 
 
 def test_the_guideline_shows_what_changed_since_it_was_last_confirmed(world):
+    reader = add_account(world.database, "rater-of-the-first")
     with world.database.read() as connection:
-        panel = items.guideline_panel(connection, world.campaign_id, world.rater_id)
+        first = connection.scalar(select(guideline.c.id).where(guideline.c.version == 1))
+    world.database.write(lambda c: versions.confirm(c, reader, first, now=4.0))
+    with world.database.read() as connection:
+        panel = items.guideline_panel(connection, world.campaign_id, reader)
     assert (panel.version, panel.since) == (2, 1)
-    assert [(s.clause_id, s.change) for s in panel.sections] == [("", ""), ("truth", ""), ("length", "changed"), ("doubt", "added")]
+    assert [(s.clause_id, s.change) for s in panel.sections] == [
+        ("", ""),
+        ("truth", ""),
+        ("length", "changed"),
+        ("doubt", "added"),
+    ]
     assert "<del>" in panel.sections[2].differing
     assert "<ins>" in panel.sections[2].differing
 

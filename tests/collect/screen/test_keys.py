@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from truing.collect.errors import ServiceError
 from truing.collect.screen.keys import DEFAULTS, SETTING, from_form, key_label, settings_of
 
@@ -22,7 +23,8 @@ def test_an_empty_field_means_the_usual_key():
 
 
 @pytest.mark.parametrize(
-    ("change", "says"), [({"skip": "d"}, "one key cannot do two things"), ({"skip": "4"}, "digits"), ({"skip": "ab"}, "one letter")]
+    ("change", "says"),
+    [({"skip": "d"}, "one key cannot do two things"), ({"skip": "4"}, "digits"), ({"skip": "ab"}, "one letter")],
 )
 def test_what_cannot_be_a_key_is_refused(change, says):
     with pytest.raises(ServiceError, match=says):

@@ -9,8 +9,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import update
 from tests.collect.people_world import add_account
 from tests.collect.screen.stand import CSRF, make
+
 from truing.collect import leases
-from truing.collect.schema import account, item, judgment
+from truing.collect.guidelines import versions
+from truing.collect.schema import account, guideline_read, item, judgment
 
 HEADERS = {"X-CSRF-Token": CSRF}
 
@@ -71,13 +73,14 @@ def test_keys_are_chosen_on_their_page(client, world):
 
 
 def _everything_received(world, swap, monkeypatch):
-    """All bytes of a session: page, parts, answers, taking back. Lease ids, sides and time are fixed; only policies may differ."""
+    """All bytes of a session: page, parts, answers, taking back. Lease ids, sides and time are fixed; policies may differ."""
     names = iter(range(1_000))
     monkeypatch.setattr(leases.secrets, "token_urlsafe", lambda _: f"lease-{next(names)}")
     policies = ["tuned", "base"] if swap else ["base", "tuned"]
     rater = add_account(world.database, f"rater-swap-{swap}")
     world.database.write(lambda c: c.execute(update(item).values(policies=policies)))
     world.database.write(lambda c: c.execute(update(account).where(account.c.id == rater).values(pseudonym="same")))
+    world.database.write(lambda c: versions.confirm(c, rater, world.guideline_id, now=5.0))
     client = TestClient(make(world.database, clock=lambda: 100.0, rng=random.Random(3)), cookies={"as": "same"})
     received = []
 
@@ -96,6 +99,7 @@ def _everything_received(world, swap, monkeypatch):
     world.database.write(lambda c: c.execute(judgment.delete()))
     world.database.write(lambda c: c.execute(leases.lease.delete()))
     world.database.write(lambda c: c.execute(update(leases.slot).values(state="open", lease_id=None)))
+    world.database.write(lambda c: c.execute(guideline_read.delete().where(guideline_read.c.account_id == rater)))
     world.database.write(lambda c: c.execute(account.delete().where(account.c.id == rater)))
     return received
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from truing.collect.config import Attribute, CritiqueTask, PairTask, RankingTask, RewriteTask, ScalesTask
 from truing.collect.screen.view import Blinded, panes, scale, task_view, words_of
 from truing.records import Clause, Message
@@ -40,7 +41,13 @@ def test_panes_are_named_by_their_place_alone():
 def test_a_view_holds_what_the_tasks_ask_for():
     attributes = (Attribute(name="helpfulness"),)
     view = task_view(blinded("a", "b"), (PairTask(both_bad=False), ScalesTask(attributes=attributes), CritiqueTask()))
-    assert (view.allows_both_bad, view.has_middle, view.attributes, view.ranking, view.rewrite) == (False, True, attributes, None, None)
+    assert (view.allows_both_bad, view.has_middle, view.attributes, view.ranking, view.rewrite) == (
+        False,
+        True,
+        attributes,
+        None,
+        None,
+    )
     other = task_view(blinded("a", "b", "c"), (RankingTask(), RewriteTask()), flags=("unsafe",))
     assert (other.steps, other.critique, other.ranking, other.flags) == ((), None, RankingTask(), ("unsafe",))
 

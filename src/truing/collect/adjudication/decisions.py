@@ -132,7 +132,7 @@ def checked_amendment(clause_id: str, title: str, body: str) -> Amendment | None
     if not all(values.values()):
         raise ServiceError("amendment: give the clause an id, a title and a text, or leave all three empty")
     try:
-        return Amendment(**values)
+        return Amendment.model_validate(values)
     except ValueError:
         raise ServiceError("amendment: a clause id has small letters, digits and hyphens, such as 'cites-sources'") from None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from truing.collect import audit
@@ -59,9 +60,9 @@ def publish(
         "created_by": by,
         "created_at": now,
     }
-    guideline_id = int(connection.execute(insert(guideline).values(**row)).inserted_primary_key[0])
+    guideline_id = connection.execute(insert(guideline).values(**row).returning(guideline.c.id)).scalar_one()
     _follow(connection, name, guideline_id)
-    detail = {"name": name, "version": made.version}
+    detail: dict[str, JsonValue] = {"name": name, "version": made.version}
     audit.record(connection, "guideline.published", f"guideline:{guideline_id}", now=now, by=by, detail=detail)
     return Version(guideline_id, name, change_note, now, made)
 

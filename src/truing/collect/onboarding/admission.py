@@ -112,8 +112,13 @@ def record_step(
     connection.execute(insert(onboarding).values(**row, started_at=now, finished_at=now))
 
 
+def last_quiz(connection: Connection, campaign_id: int, rater_id: int) -> RowMapping | None:
+    """A rater's latest attempt at a campaign's quiz."""
+    return next((row for row in reversed(_rows(connection, campaign_id, rater_id)) if row["step"] == Step.QUIZ), None)
+
+
 def decide(connection: Connection, account_id: int, name: str, decided: Qualification, score: float | None = None) -> None:
-    """Set a person's qualification: granted, failed, or revoked (to be earned again). `score` is the share of gold they had right."""
+    """Set a person's qualification: granted, failed, or revoked (to be earned again). `score`: share of gold they had right."""
     values = {"status": decided.status, "decided_at": decided.decided_at, "expires_at": decided.expires_at, "score": score}
     same = (qualification.c.account_id == account_id, qualification.c.name == name)
     changed = connection.execute(update(qualification).where(*same).values(**values))

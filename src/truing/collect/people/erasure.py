@@ -108,7 +108,7 @@ def erase(connection: Connection, account_id: int, *, now: float, by: int | None
     connection.execute(delete(message).where((message.c.recipient_id == account_id) | (message.c.sender_id == account_id)))
     connection.execute(update(payment).where(payment.c.account_id == account_id).values(note=""))
     connection.execute(delete(sign_in_attempt).where(sign_in_attempt.c.key.contains(own["login"] or "\0", autoescape=True)))
-    gone = {"login": None, "name": "", "password_hash": None, "oidc_subject": None, "settings": {}}
+    gone: dict[str, Any] = {"login": None, "name": "", "password_hash": None, "oidc_subject": None, "settings": {}}
     connection.execute(update(account).where(account.c.id == account_id).values(**gone, disabled_at=now, erased_at=now))
     audit.record(connection, "account.erased", f"account:{account_id}", now=now, by=by)
     return str(own["pseudonym"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from markupsafe import Markup
 from pydantic import JsonValue
@@ -32,7 +32,7 @@ class Section:
     title: str
     html: Markup
     change: str = ""
-    differing: Markup = Markup()
+    differing: Markup = field(default_factory=Markup)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,9 @@ def _draft(connection: Connection, found: Lease) -> dict[str, JsonValue]:
 def _section(clause: Clause | None, kind: str = "", before: Clause | None = None) -> Section:
     assert clause is not None
     differing = change(word_diff(before.body, clause.body)) if kind == "changed" and before else Markup()
-    return Section(clause.clause_id, clause.title, render(clause.body, under=3 if clause.title else 2, live_links=True), kind, differing)
+    return Section(
+        clause.clause_id, clause.title, render(clause.body, under=3 if clause.title else 2, live_links=True), kind, differing
+    )
 
 
 def _is_harmful(config: CampaignConfig) -> bool:

@@ -6,7 +6,7 @@ from, and its responses are already in the order of the screen. So no page can t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
@@ -96,7 +96,7 @@ def task_view(
     flags: Sequence[str] = (),
     clauses: Sequence[Clause] = (),
     guideline_hash: str = "",
-    draft: dict[str, object] | None = None,
+    draft: Mapping[str, object] | None = None,
     is_veiled: bool = False,
 ) -> TaskView:
     """The view of one item for a campaign's tasks."""
@@ -116,7 +116,7 @@ def task_view(
         flags=tuple(flags),
         clauses=tuple(clause for clause in clauses if clause.clause_id),
         guideline_hash=guideline_hash,
-        draft=draft or {},
+        draft=dict(draft or {}),
         is_veiled=is_veiled,
     )
 
@@ -128,14 +128,16 @@ def panes(responses: Sequence[str]) -> tuple[Pane, ...]:
 
 
 def scale(task: PairTask) -> tuple[Step, ...]:
-    """The positions of a pair's scale from left to right; its middle, the tie, keeps its key even where ties are not asked for."""
+    """The positions of a pair's scale from left to right; its middle, the tie, keeps its key even where no tie is asked for."""
     count = task.steps_each_side
     words = _STEPS[count]
     left = [
-        Step(count + 1 - margin, "first", margin, words[margin - 1], f"Left {words[margin - 1]}") for margin in range(count, 0, -1)
+        Step(count + 1 - margin, "first", margin, words[margin - 1], f"Left {words[margin - 1]}")
+        for margin in range(count, 0, -1)
     ]
     right = [
-        Step(count + 1 + margin, "second", margin, words[margin - 1], f"Right {words[margin - 1]}") for margin in range(1, count + 1)
+        Step(count + 1 + margin, "second", margin, words[margin - 1], f"Right {words[margin - 1]}")
+        for margin in range(1, count + 1)
     ]
     return (*left, *([Step(count + 1, "tie", 0, "tie", "Tie")] if task.tie else []), *right)
 

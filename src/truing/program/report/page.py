@@ -6,16 +6,16 @@ import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from truing.collect.rendering.visible import visible
 from truing.figures.scale import RATES, Scale, smooth
 from truing.figures.svg import axis_strip
 from truing.program.report import graph, plots
 from truing.program.report.model import PolicyNumbers, Report, RewardNumbers, Round, Trajectory
-from truing.collect.rendering.visible import visible
 from truing.records import Estimate
 
 POLICY_NAMES = {"base": "base", "sft": "SFT", "ppo": "PPO", "grpo": "GRPO", "rloo": "RLOO", "dpo": "DPO"}
@@ -98,8 +98,16 @@ class DiffLine:
     text: str
 
 
-def render(report: Report) -> str:
-    """The whole page. Its style is allowed by its hash; everything else is refused by its content security policy."""
+class Frame(NamedTuple):
+    """What every page is made with: templates, the style, and the hash that alone allows it."""
+
+    environment: Environment
+    style: Markup
+    style_hash: str
+
+
+def frame() -> Frame:
+    """Templates and style of this room. A page's content security policy allows the style by its hash and refuses all else."""
     environment = Environment(
         loader=PackageLoader("truing.program.report", "."),
         autoescape=True,
@@ -110,10 +118,16 @@ def render(report: Report) -> str:
     environment.filters.update(visible=visible, fixed=fixed, policy=policy_name, words=words, interval=interval)
     style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return Frame(environment, Markup(style), digest)  # noqa: S704 - ours, not a run's
+
+
+def render(report: Report) -> str:
+    """The whole page."""
+    environment, style, style_hash = frame()
     return environment.get_template("template.html.j2").render(
         report=report,
-        style=Markup(style),  # noqa: S704 - ours, not a run's
-        style_hash=digest,
+        style=style,
+        style_hash=style_hash,
         has_gold=any(p.gold is not None for r in report.rounds for t in r.trajectories.values() for p in t.points),
         headline=headline_plots(report),
         panels=goodhart_panels(report),

@@ -1,0 +1,188 @@
+"""Disagreement among reliable raters is ambiguity: it becomes a question about the guideline, with the cases attached.
+
+A comparison is disputed where raters who are reliable chose opposite sides. Disputed comparisons are gathered by the clause
+that the judgments leaned on, else by the kind of their prompt. A lead's adjudication of a question answers its cases, which
+become gold, and may propose a clause.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import combinations
+
+from truing.errors import TruingError
+from truing.records import Choice, Comparison, Estimate, Guideline, Judgment, Record, content_hash
+from truing.stats.intervals import wilson_clustered
+
+NO_CLAUSE = "kind:"
+
+
+class Disagreement(Record):
+    """How reliable raters agree under one clause ("length"), or on one kind of prompt where no clause was named ("kind:plain").
+
+    `agreement` is between pairs of them on the same comparison; None where no two met.
+    """
+
+    about: str
+    comparisons: int
+    disputed: tuple[str, ...]
+    agreement: Estimate | None
+
+
+class Case(Record):
+    """A disputed comparison: reliable raters' answers, counted."""
+
+    comparison_id: str
+    first: int
+    second: int
+    tie: int
+
+
+class GuidelineQuestion(Record):
+    """What the guideline leaves open, as its raters show it. `clause_id` is empty where no clause was named."""
+
+    question_id: str
+    about: str
+    clause_id: str
+    text: str
+    cases: tuple[Case, ...]
+    agreement: Estimate | None
+
+
+class Adjudication(Record):
+    """A lead's answer to a question: the right choice for its cases, and a clause to propose (empty title: none)."""
+
+    question_id: str
+    answers: dict[str, Choice]
+    adjudicator: str
+    clause_id: str = ""
+    title: str = ""
+    body: str = ""
+
+
+class ClauseProposal(Record):
+    """A clause that an adjudication proposes. It changes nothing until signed off."""
+
+    clause_id: str
+    title: str
+    body: str
+    question_id: str
+    because: str
+    cases: tuple[str, ...]
+
+    def applied_to(self, guideline: Guideline) -> Guideline:
+        """The guideline's next version with the clause in it."""
+        return guideline.amended(self.clause_id, self.title, self.body)
+
+
+def disagreements(
+    comparisons: Sequence[Comparison], judgments: Iterable[Judgment], reliable: Collection[str]
+) -> tuple[Disagreement, ...]:
+    """Statistics for every clause and every kind of prompt without one, most disputed first. Repeats do not count.
+
+    A comparison belongs to the clause that most of its reliable judgments lean on.
+    """
+    by_comparison = _by_comparison(judgments, reliable)
+    kinds = {c.comparison_id: c.prompt.kind for c in comparisons}
+    groups: dict[str, list[str]] = defaultdict(list)
+    for comparison_id, votes in by_comparison.items():
+        groups[_clause(votes) or NO_CLAUSE + kinds[comparison_id]].append(comparison_id)
+    found = (_disagreement(about, ids, by_comparison) for about, ids in groups.items())
+    return tuple(sorted(found, key=lambda d: (-len(d.disputed), -d.comparisons, d.about)))
+
+
+def guideline_questions(
+    comparisons: Sequence[Comparison],
+    judgments: Iterable[Judgment],
+    reliable: Collection[str],
+    *,
+    least_disputed: int = 3,
+    most_cases: int = 12,
+) -> tuple[GuidelineQuestion, ...]:
+    """A question for every clause or kind with at least `least_disputed` disputed comparisons, the most even cases first."""
+    given = list(judgments)
+    by_comparison = _by_comparison(given, reliable)
+    return tuple(
+        _question(found, by_comparison, most_cases)
+        for found in disagreements(comparisons, given, reliable)
+        if len(found.disputed) >= least_disputed
+    )
+
+
+def gold_from(comparisons: Iterable[Comparison], adjudication: Adjudication) -> list[Comparison]:
+    """The adjudicated comparisons with their gold answer. Raises TruingError where one is not among `comparisons`."""
+    known = {c.comparison_id: c for c in comparisons}
+    missing = adjudication.answers.keys() - known.keys()
+    if missing:
+        raise TruingError(f"adjudication of {adjudication.question_id}: no comparison {min(missing)!r} in this set")
+    return [known[name].model_copy(update={"gold": choice}) for name, choice in adjudication.answers.items()]
+
+
+def proposal_from(question: GuidelineQuestion, adjudication: Adjudication) -> ClauseProposal | None:
+    """The clause that an adjudication proposes, or None. Raises TruingError where it answers another question, or has no text."""
+    if adjudication.question_id != question.question_id:
+        raise TruingError(f"adjudication of {adjudication.question_id} does not answer question {question.question_id}")
+    if not adjudication.title:
+        return None
+    clause_id = adjudication.clause_id or question.clause_id
+    if not clause_id or not adjudication.body.strip():
+        raise TruingError(f"adjudication of {question.question_id}: a proposed clause needs clause_id, title and body")
+    because = f"{len(question.cases)} comparisons on which reliable raters parted, decided by {adjudication.adjudicator}"
+    return ClauseProposal(
+        clause_id=clause_id,
+        title=adjudication.title,
+        body=adjudication.body,
+        question_id=question.question_id,
+        because=because,
+        cases=tuple(adjudication.answers),
+    )
+
+
+def _by_comparison(judgments: Iterable[Judgment], reliable: Collection[str]) -> dict[str, list[Judgment]]:
+    found: dict[str, list[Judgment]] = defaultdict(list)
+    for judgment in judgments:
+        if judgment.rater_id in reliable and not judgment.repeat:
+            found[judgment.comparison_id].append(judgment)
+    return found
+
+
+def _clause(votes: Sequence[Judgment]) -> str:
+    named = Counter(v.clause for v in votes if v.clause)
+    return named.most_common(1)[0][0] if named else ""
+
+
+def _disagreement(about: str, ids: Sequence[str], by_comparison: Mapping[str, Sequence[Judgment]]) -> Disagreement:
+    same: list[float] = []
+    clusters: list[str] = []
+    for name in ids:
+        pairs = [float(a.choice == b.choice) for a, b in combinations(by_comparison[name], 2)]
+        same += pairs
+        clusters += [name] * len(pairs)
+    disputed = tuple(name for name in ids if {"first", "second"} <= {v.choice for v in by_comparison[name]})
+    agreement = wilson_clustered(same, clusters) if same else None
+    return Disagreement(about=about, comparisons=len(ids), disputed=disputed, agreement=agreement)
+
+
+def _question(found: Disagreement, by_comparison: Mapping[str, Sequence[Judgment]], most: int) -> GuidelineQuestion:
+    cases = sorted((_case(name, by_comparison[name]) for name in found.disputed), key=_evenness)[:most]
+    clause_id = "" if found.about.startswith(NO_CLAUSE) else found.about
+    subject = f"clause '{clause_id}'" if clause_id else f"prompts of kind '{found.about.removeprefix(NO_CLAUSE)}'"
+    return GuidelineQuestion(
+        question_id=content_hash([found.about, sorted(found.disputed)])[:12],
+        about=found.about,
+        clause_id=clause_id,
+        text=f"Reliable raters chose opposite answers on {len(found.disputed)} of {found.comparisons} comparisons under "
+        f"{subject}. Which answer is right in these, and what should the guideline say?",
+        cases=tuple(cases),
+        agreement=found.agreement,
+    )
+
+
+def _case(comparison_id: str, votes: Sequence[Judgment]) -> Case:
+    counts = Counter(v.choice for v in votes)
+    return Case(comparison_id=comparison_id, first=counts["first"], second=counts["second"], tie=counts["tie"])
+
+
+def _evenness(case: Case) -> tuple[float, int, str]:
+    return (abs(case.first - case.second) / (case.first + case.second), -(case.first + case.second), case.comparison_id)
