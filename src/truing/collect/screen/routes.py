@@ -11,8 +11,9 @@ from pydantic import Field, JsonValue
 from sqlalchemy import update
 
 from truing.collect import campaigns, judgments
-from truing.collect.errors import ConflictError, ServiceError
+from truing.collect.errors import ConflictError, NotAllowedError, ServiceError
 from truing.collect.judgments import Acknowledgement, Submission
+from truing.collect.onboarding.admission import OnboardingError
 from truing.collect.schema import account
 from truing.collect.screen import items
 from truing.collect.screen.keys import ACTIONS, SETTING, ScreenSettings, from_form, key_label, settings_of
@@ -145,7 +146,9 @@ def _next_part(visit: Visit, campaign_id: int, holding: list[str] | tuple[()]) -
         view = visit.database.write(
             lambda c: items.next_task(c, campaign_id, rater_id, now=visit.now, rng=visit.rng, holding=holding)
         )
-    except ConflictError as error:
+    except OnboardingError as error:
+        return _nothing(visit, "Something comes first", str(error), (f"/campaigns/{campaign_id}/start", "Go on"))
+    except (ConflictError, NotAllowedError) as error:
         return _nothing(visit, "Nothing is handed out just now", str(error))
     if view is None:
         return _nothing(visit, "That was all for you", "Every item of this campaign that you can rate has been rated. Thank you.")
@@ -159,8 +162,8 @@ def _task_part(visit: Visit, view: TaskView) -> str:
     )
 
 
-def _nothing(visit: Visit, heading: str, text: str) -> str:
-    return visit.render("screen/nothing.html", heading=heading, text=text)
+def _nothing(visit: Visit, heading: str, text: str, onward: tuple[str, str] | None = None) -> str:
+    return visit.render("screen/nothing.html", heading=heading, text=text, onward=onward)
 
 
 def _settings_page(visit: Visit, settings: ScreenSettings, **context: Any) -> HTMLResponse:
