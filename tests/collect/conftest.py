@@ -15,3 +15,11 @@ def database(tmp_path):
     opened = Database(engine)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def world(database, tmp_path):
+    """The whole service over an empty database."""
+    from tests.collect.service_world import World
+
+    return World(database, tmp_path / "exports")

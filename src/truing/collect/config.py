@@ -126,23 +126,38 @@ class CampaignConfig(Config):
         return self
 
 
+class OidcConfig(Config):
+    """An identity provider. The client's secret is read from the environment (TRUING_OIDC_SECRET)."""
+
+    issuer: str = Field(pattern=r"^https?://\S+$")
+    """Its address; its settings are read from /.well-known/openid-configuration below it."""
+    client_id: str
+    label: str = "Sign in with your organisation"
+
+
 class ServiceConfig(Config):
     """How the service answers."""
 
-    public_url: str = "http://127.0.0.1:8000"
-    """Where raters reach it; https makes cookies Secure."""
+    public_url: str = Field(default="http://127.0.0.1:8000", pattern=r"^https?://[^/\s]+$")
+    """Where browsers reach it; https makes cookies Secure."""
     session_idle_minutes: float = Field(default=12 * 60, gt=0)
     """A session unused for so long ends."""
     session_hours: float = Field(default=14 * 24, gt=0)
     """A session this old ends, used or not."""
     invite_days: float = Field(default=14, gt=0)
+    """How long an invitation is good for."""
     sign_in_attempts: int = Field(default=10, ge=1)
     """Failed sign-ins that one name, or one address, has in `sign_in_window_minutes`."""
     sign_in_window_minutes: float = Field(default=15, gt=0)
+    """Over how long failed sign-ins are counted."""
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
     """Largest request from a page."""
     max_upload_bytes: int = Field(default=256 << 20, ge=1024)
     """Largest request to the API."""
+    webhook_networks: tuple[str, ...] = ()
+    """Private networks (CIDR) that webhooks may post to, beside public addresses and this machine."""
+    oidc: OidcConfig | None = None
+    """An identity provider to sign in through, beside passwords."""
 
     @property
     def is_secure(self) -> bool:

@@ -48,6 +48,13 @@ class FrozenError(ConflictError):
     code = "frozen"
 
 
+class TooLargeError(ServiceError):
+    """More was sent than is taken at once."""
+
+    status = 413
+    code = "too_large"
+
+
 class TooManyAttemptsError(ServiceError):
     """Slow down."""
 
@@ -60,3 +67,11 @@ class StorageFullError(ServiceError):
 
     status = 507
     code = "storage_full"
+
+
+class InternalError(ServiceError):
+    """A fault of the service. What it was stands in the log, never in the answer."""
+
+    status = 500
+    code = "internal"
+    MESSAGE: ClassVar[str] = "Something went wrong here, and it was logged. Try again; what you wrote is still in your browser."

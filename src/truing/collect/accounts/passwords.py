@@ -1,0 +1,69 @@
+"""Passwords: argon2id, and a limit on guessing."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import threading
+from collections.abc import Collection
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import Connection, delete, func, insert, select
+
+from truing.collect.config import ServiceConfig
+from truing.collect.errors import ServiceError, TooManyAttemptsError
+from truing.collect.schema import sign_in_attempt
+
+SHORTEST = 10
+LONGEST = 1000
+DAY_S = 86_400.0
+
+_hasher = PasswordHasher()
+_hashing = threading.BoundedSemaphore(2)
+"""Argon2 takes 64 MiB a password on purpose: a rush of sign-ins waits here rather than filling the memory."""
+
+
+def hash_password(password: str) -> str:
+    """argon2id with its salt and parameters. Raises ServiceError where the password is too short or too long."""
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise ServiceError(f"a password has {SHORTEST} to {LONGEST} characters")
+    with _hashing:
+        return _hasher.hash(password)
+
+
+def is_password(password_hash: str | None, password: str) -> bool:
+    """Whether the hash is this password's. None = no such account; it takes as long, so that nobody learns which exist."""
+    with _hashing:
+        try:
+            matches = _hasher.verify(password_hash or _nobodys(), password[: LONGEST + 1])
+        except (VerificationError, InvalidHashError):
+            return False
+    return matches and password_hash is not None
+
+
+@functools.cache
+def _nobodys() -> str:
+    return _hasher.hash(secrets.token_urlsafe(32))
+
+
+def check_attempts(connection: Connection, keys: Collection[str], config: ServiceConfig, *, now: float) -> None:
+    """Raises TooManyAttemptsError where one of `keys` (a login, an address) failed too often lately."""
+    window_s = config.sign_in_window_minutes * 60
+    for key in keys:
+        recent = (sign_in_attempt.c.key == key, sign_in_attempt.c.at.between(now - window_s, now + window_s))
+        failed = connection.scalar(select(func.count()).select_from(sign_in_attempt).where(*recent)) or 0
+        if failed >= config.sign_in_attempts:
+            raise TooManyAttemptsError(f"too many attempts. Wait {config.sign_in_window_minutes:g} minutes, then try again.")
+
+
+def note_attempt(connection: Connection, keys: Collection[str], *, now: float) -> list[int]:
+    """Count an attempt against `keys`; returns the ids to withdraw should it succeed. What is older than a day is forgotten."""
+    connection.execute(delete(sign_in_attempt).where(sign_in_attempt.c.at < now - DAY_S))
+    rows = [{"key": key, "at": now} for key in keys]
+    return list(connection.execute(insert(sign_in_attempt).returning(sign_in_attempt.c.id), rows).scalars())
+
+
+def withdraw_attempt(connection: Connection, ids: Collection[int]) -> None:
+    """It succeeded, so it does not count: forty raters behind one address may sign in."""
+    connection.execute(delete(sign_in_attempt).where(sign_in_attempt.c.id.in_(ids)))

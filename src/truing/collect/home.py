@@ -1,0 +1,99 @@
+"""The start page, and what a lead does about campaigns and people: pause, invite, release, keep out."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy import Connection, func, select
+
+from truing.collect import campaigns, leases
+from truing.collect.accounts import invites, roles
+from truing.collect.accounts.roles import RANK, Role
+from truing.collect.campaigns import Status
+from truing.collect.errors import NotAllowedError, ServiceError
+from truing.collect.schema import account, lease
+from truing.collect.web import AdminVisit, Form, LeadVisit, Visit, Visitor
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+def home(visit: Visitor) -> HTMLResponse:
+    """What there is to do."""
+    is_lead = roles.includes(visit.account["role"], "lead")
+    with visit.database.read() as connection:
+        rows = [row for row in campaigns.listed(connection) if is_lead or row["status"] == "open"]
+        shown = [_campaign(connection, row["id"], row["name"], row["status"], is_lead=is_lead) for row in rows]
+    return visit.page("service/home.html", campaigns=shown, is_lead=is_lead)
+
+
+def _campaign(connection: Connection, campaign_id: int, name: str, status: str, *, is_lead: bool) -> dict[str, Any]:
+    found = {"id": campaign_id, "name": name, "status": status}
+    if is_lead:
+        progress = campaigns.progress(connection, campaign_id)
+        found |= {"done": progress.done, "needed": progress.needed}
+    return found
+
+
+@router.post("/lead/campaigns/{campaign_id}/status")
+def set_status(visit: LeadVisit, form: Form, campaign_id: int) -> RedirectResponse:
+    """Pause or resume a campaign."""
+    status = str(form.get("status", ""))
+    if status not in {"open", "paused"}:
+        raise ServiceError("status: open or paused")
+    chosen = cast("Status", status)
+    visit.database.write(lambda c: campaigns.set_status(c, campaign_id, chosen, now=visit.now, by=visit.account["id"]))
+    return RedirectResponse("/", 303)
+
+
+@router.get("/lead/people")
+def people_page(visit: LeadVisit) -> HTMLResponse:
+    """Everybody who can sign in, and what they hold."""
+    return _people_page(visit)
+
+
+@router.post("/lead/people/invite")
+def invite(visit: LeadVisit, form: Form) -> HTMLResponse:
+    """A link that makes one account; a lead invites raters, an administrator anybody."""
+    wanted = str(form.get("role", "rater"))
+    if wanted not in RANK:
+        raise ServiceError(f"role: one of {', '.join(RANK)}")
+    role = cast("Role", wanted)
+    if role != "rater" and visit.account["role"] != "admin":
+        raise NotAllowedError("only an administrator invites leads and administrators")
+    config = visit.service.config
+    secret = visit.database.write(lambda c: invites.create(c, role, config, now=visit.now, by=visit.account["id"]))
+    return _people_page(visit, f"{config.public_url}/invite/{secret}")
+
+
+@router.post("/lead/people/{account_id}/release")
+def release(visit: LeadVisit, account_id: int) -> RedirectResponse:
+    """Give back what somebody holds: for a laptop that was closed for good."""
+    visit.database.write(lambda c: leases.release_all(c, account_id, now=visit.now, by=visit.account["id"]))
+    return RedirectResponse("/lead/people", 303)
+
+
+@router.post("/lead/people/{account_id}/access")
+def set_access(visit: AdminVisit, form: Form, account_id: int) -> RedirectResponse:
+    """Keep somebody out, or let them in again."""
+
+    def change(connection: Connection) -> None:
+        if form.get("access") == "on":
+            roles.enable(connection, account_id, now=visit.now, by=visit.account["id"])
+        else:
+            leases.release_all(connection, account_id, now=visit.now, by=visit.account["id"])
+            roles.disable(connection, account_id, now=visit.now, by=visit.account["id"])
+
+    visit.database.write(change)
+    return RedirectResponse("/lead/people", 303)
+
+
+def _people_page(visit: Visit, link: str = "") -> HTMLResponse:
+    held = select(func.count()).select_from(lease).where(lease.c.rater_id == account.c.id, lease.c.state == "held")
+    columns = [account.c[name] for name in ("id", "pseudonym", "name", "login", "role", "disabled_at")]
+    people = select(*columns, held.scalar_subquery().label("held")).where(account.c.login.is_not(None)).order_by(account.c.id)
+    with visit.database.read() as connection:
+        rows = list(connection.execute(people).mappings())
+    return visit.page("service/people.html", people=rows, link=link, is_admin=visit.account["role"] == "admin")

@@ -1,0 +1,185 @@
+"""A request: the service that answers it, who asks, and pages for them.
+
+Handlers are plain functions (`def`), run in a pool of threads: they read with `visit.database.read()` and change things with
+`visit.database.write(work)`, which returns once the change is on disk.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from sqlalchemy import RowMapping
+from starlette.datastructures import FormData
+
+from truing.collect.accounts import roles, sessions, tokens
+from truing.collect.accounts.roles import Role
+from truing.collect.accounts.secret import csrf_token
+from truing.collect.accounts.tokens import Scope
+from truing.collect.config import ServiceConfig
+from truing.collect.database import Database
+from truing.collect.errors import NotAllowedError, NotSignedInError
+
+Clock = Callable[[], float]
+"""Seconds since 1970 UTC."""
+
+NAVIGATION: Mapping[Role, tuple[tuple[str, str], ...]] = {
+    "rater": (("/", "Work"), ("/me", "My page"), ("/rate/settings", "Keys")),
+    "lead": (("/", "Campaigns"), ("/lead/guidelines", "Guidelines"), ("/lead/people", "People"), ("/me", "My page")),
+    "admin": (("/", "Campaigns"), ("/lead/guidelines", "Guidelines"), ("/lead/people", "People"), ("/me", "My page")),
+}
+"""What stands in the bar of every page, by role."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """The service's parts; `app.state.service`."""
+
+    database: Database
+    config: ServiceConfig
+    folder: Path
+    """Where exports are written."""
+    key: bytes
+    """Signs completion codes and webhooks."""
+    clock: Clock
+    rng: random.Random
+    """Draws the sides; of the system, but for tests."""
+    templates: Environment
+
+    @property
+    def session_cookie(self) -> str:
+        """The cookie's name; the prefix has browsers refuse it without TLS, or set for another host."""
+        return "__Host-truing" if self.config.is_secure else "truing"
+
+    @property
+    def visitor_cookie(self) -> str:
+        """What the forms of somebody who is not signed in are tied to."""
+        return "__Host-truing-visitor" if self.config.is_secure else "truing-visitor"
+
+
+def new_templates() -> Environment:
+    """Jinja2 over `collect/templates`; everything is escaped, and a missing value is an error."""
+    loader = PackageLoader("truing.collect", "templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def service_of(request: Request) -> Service:
+    """The service that answers a request."""
+    found = request.app.state.service
+    assert isinstance(found, Service)
+    return found
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request of somebody who is signed in."""
+
+    request: Request
+    service: Service
+    account: RowMapping
+    now: float
+
+    @property
+    def database(self) -> Database:
+        """The service's database."""
+        return self.service.database
+
+    @property
+    def rng(self) -> random.Random:
+        """Draws the sides."""
+        return self.service.rng
+
+    @property
+    def secret(self) -> bytes:
+        """The service's own key."""
+        return self.service.key
+
+    @property
+    def csrf(self) -> str:
+        """What the person's forms must send back."""
+        return csrf_of(self.request)
+
+    def render(self, template: str, **context: Any) -> str:
+        """A part of a page."""
+        return self.service.templates.get_template(template).render(**context)
+
+    def page(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+        """A whole page, with the person's navigation and CSRF token."""
+        frame = {
+            "navigation": NAVIGATION[self.account["role"]],
+            "path": self.request.url.path,
+            "account": self.account,
+            "csrf": self.csrf,
+        }
+        return HTMLResponse(self.render(template, **{**frame, **context}), status)
+
+
+def visit(request: Request) -> Visit:
+    """Whoever is signed in. Raises NotSignedInError."""
+    service = service_of(request)
+    now = service.clock()
+    cookie = request.cookies.get(service.session_cookie)
+    if not cookie:
+        raise NotSignedInError("you are not signed in")
+    with service.database.read() as connection:
+        account, seen_at = sessions.find(connection, cookie, service.config, now=now)
+    if abs(now - seen_at) > sessions.TOUCH_S:
+        service.database.write(lambda connection: sessions.touch(connection, cookie, now=now))
+    return Visit(request, service, account, now)
+
+
+def _at_least(role: Role) -> Callable[[Request], Visit]:
+    def allowed(request: Request) -> Visit:
+        found = visit(request)
+        if not roles.includes(found.account["role"], role):
+            raise NotAllowedError(f"this page is for a {role}")
+        return found
+
+    return allowed
+
+
+def authorize(request: Request, scope: Scope) -> RowMapping:
+    """The account behind a request to the API: of a bearer token with this scope, or somebody signed in whose role includes it.
+
+    Raises NotSignedInError, NotAllowedError.
+    """
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer":
+        account = visit(request).account
+        if not tokens.may(account["role"], (scope,)):
+            raise NotAllowedError(f"a {account['role']} may not use '{scope}'")
+        return account
+    with service_of(request).database.read() as connection:
+        return tokens.find(connection, secret.strip(), scope)
+
+
+def csrf_of(request: Request) -> str:
+    """What a changing request of this browser must send: tied to its session, or to its visit before it signs in."""
+    service = service_of(request)
+    cookie = request.cookies.get(service.session_cookie) or request.cookies.get(service.visitor_cookie)
+    return csrf_token(cookie or request.state.visitor)
+
+
+async def _form(request: Request) -> FormData:
+    return await request.form()
+
+
+Serving = Annotated[Service, Depends(service_of)]
+Visitor = Annotated[Visit, Depends(visit)]
+LeadVisit = Annotated[Visit, Depends(_at_least("lead"))]
+AdminVisit = Annotated[Visit, Depends(_at_least("admin"))]
+Form = Annotated[FormData, Depends(_form)]
+"""What a form sent; its CSRF token was checked before (`security.check_csrf`)."""
+
+
+def public_page(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+    """A page for somebody who is not signed in."""
+    frame = {"navigation": (), "path": request.url.path, "account": None, "csrf": csrf_of(request)}
+    text = service_of(request).templates.get_template(template).render(**{**frame, **context})
+    return HTMLResponse(text, status)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import func, insert, select
+from tests.collect.people_world import add_account
+
+from truing.collect.schema import account
+
+
+def count(database):
+    with database.read() as connection:
+        return connection.scalar(select(func.count()).select_from(account))
+
+
+def test_a_write_is_on_disk_when_it_returns(database, tmp_path):
+    add_account(database, "rater-1")
+    with sqlite3.connect(tmp_path / "collect.sqlite") as another:
+        assert another.execute("SELECT count(*) FROM account").fetchone() == (1,)
+    another.close()
+
+
+def test_one_that_fails_takes_no_other_with_it(database):
+    def work(number):
+        row = {"login": None, "pseudonym": f"rater-{number}", "role": "rater", "settings": {}, "created_at": 0.0}
+
+        def run(connection):
+            connection.execute(insert(account).values(**row))
+            if number % 5 == 0:
+                raise ValueError(f"no {number}")
+
+        return run
+
+    def attempt(number):
+        try:
+            database.write(work(number))
+        except ValueError:
+            return "failed"
+        return "kept"
+
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        outcomes = list(pool.map(attempt, range(40)))
+    assert outcomes.count("failed") == 8
+    assert count(database) == 32
+
+
+def test_a_failing_write_raises_where_it_was_asked_for(database):
+    def fail(connection):
+        raise KeyError("not here")
+
+    with pytest.raises(KeyError):
+        database.write(fail)
+    assert count(database) == 0
