@@ -35,7 +35,7 @@ from truing.collect.onboarding.admission import OnboardingError
 from truing.collect.people import pages as people_pages
 from truing.collect.screen import routes as screen_routes
 from truing.collect.security import Guard, check_csrf, problem
-from truing.collect.web import Clock, Service, authorize, new_templates, visit
+from truing.collect.web import Clock, Service, authorize, new_templates
 from truing.collect.writer import FULL, is_disk_error
 
 PAGES: tuple[APIRouter, ...] = (
@@ -87,7 +87,6 @@ def create_app(
         dependencies=[Depends(check_csrf)],
     )
     app.state.service = service
-    app.state.visit = visit
     exchange = exchange_routes.Exchange(
         database, lambda request, scope: int(authorize(request, scope)["id"]), worker, folder, key, clock, config
     )
