@@ -3,10 +3,11 @@
     python -m benchmarks.collect_load --raters 100 --kills 10 --json
     python -m benchmarks.collect_load --raters 100 --kills 10 --json --database postgresql+psycopg://... --processes 4
 
-The server is the real one (`truing collect`), in processes of its own, on the same cores as the raters. Each rater signs in, opens
-the page, and then takes an item, thinks, has a draft saved and submits, until nothing is left; `--think-s` is the mean time between
-being given an item and submitting it (exponential). A fifth of the submissions are sent twice at the same moment. `--kills` times, spread evenly over the
-work, every process of the server is killed with SIGKILL and started again; raters repeat what was not answered, under the same key.
+The server is the real one (`truing collect`), in processes of its own, on the same cores as the raters. Each rater signs in,
+opens the page, and then takes an item, thinks, has a draft saved and submits, until nothing is left; `--think-s` is the mean
+time between being given an item and submitting it (exponential). A fifth of the submissions are sent twice at the same moment.
+`--kills` times, spread evenly over the work, every process of the server is killed with SIGKILL and started again; raters
+repeat what was not answered, under the same key.
 
 Afterwards the database is read: every acknowledged judgment must be there once, and nothing beyond need without its flag.
 
@@ -35,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from benchmarks.load_client import Answer, Connection, ConnectionLostError
 from benchmarks.machine import describe
 

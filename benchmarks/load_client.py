@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client for load tests: one kept connection, little processor time, so that it measures the server and not itself."""
+"""A small HTTP/1.1 client for load tests: one kept connection, little processor time: it measures the server, not itself."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from truing.cli import exchange, inspection, loop, service, stages, talk, workforce
+from truing.cli import exchange, inspection, loop, selecting, service, stages, talk, workforce
 from truing.cli.exits import EXIT_INTERRUPTED, EXIT_MENDABLE
 from truing.errors import TruingError
 
@@ -69,6 +69,7 @@ VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("rloo", stages.rloo),
     ("redteam", stages.redteam),
     ("evaluate", stages.evaluate),
+    ("select", selecting.select),
     ("raters", workforce.raters),
     ("leaderboard", workforce.leaderboard),
     ("gate", loop.gate),

@@ -9,7 +9,7 @@ import typer
 
 Database = Annotated[
     str | None,
-    typer.Option("--database", metavar="URL|PATH", help="A SQLite file, or postgresql+psycopg://... (default: a file in --folder)."),
+    typer.Option("--database", metavar="URL|PATH", help="A SQLite file, or postgresql+psycopg://... (default: in --folder)."),
 ]
 Folder = Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where the service keeps its database, key and exports.")]
 DEFAULT_FOLDER = Path("truing-collect")
@@ -25,7 +25,7 @@ def serve(
         str | None, typer.Option("--public-url", metavar="URL", help="Where browsers reach it, if not at host and port.")
     ] = None,
     processes: Annotated[int, typer.Option("--processes", min=1, max=64, help="Processes to serve with (PostgreSQL).")] = 1,
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Further settings of the service: TOML.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings of the service: TOML.")] = None,
 ) -> None:
     """Preference collection: serve it (no verb), or do one of the things below."""
     if context.invoked_subcommand is not None:
@@ -51,7 +51,7 @@ def serve(
 
 def migrate(
     direction: Annotated[Literal["up", "down"], typer.Argument(help="up: to the newest schema. down: one step back.")],
-    to: Annotated[str | None, typer.Option("--to", metavar="REVISION", help="Go to this revision; 'base' empties the database.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="REVISION", help="Revision to go to; 'base' empties it.")] = None,
     database: Database = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
@@ -72,7 +72,9 @@ def migrate(
 
 
 def campaign(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The campaign's settings: TOML; `preset = \"hh\"` starts from one.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help='The campaign\'s settings: TOML; `preset = "hh"` starts from one.')
+    ],
     items: Annotated[Path | None, typer.Option("--items", metavar="FILE", help="Items to add: JSONL, one item a line.")] = None,
     guideline: Annotated[
         Path | None, typer.Option("--guideline", metavar="FILE", help="Markdown to publish as the guideline that FILE names.")

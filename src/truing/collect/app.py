@@ -35,7 +35,7 @@ from truing.collect.onboarding.admission import OnboardingError
 from truing.collect.people import pages as people_pages
 from truing.collect.screen import routes as screen_routes
 from truing.collect.security import Guard, check_csrf, problem
-from truing.collect.web import Clock, Service, authorize, new_templates, visit
+from truing.collect.web import Clock, Service, authorize, new_templates
 from truing.collect.writer import FULL, is_disk_error
 
 PAGES: tuple[APIRouter, ...] = (
@@ -87,7 +87,6 @@ def create_app(
         dependencies=[Depends(check_csrf)],
     )
     app.state.service = service
-    app.state.visit = visit
     exchange = exchange_routes.Exchange(
         database, lambda request, scope: int(authorize(request, scope)["id"]), worker, folder, key, clock, config
     )
@@ -125,7 +124,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         return JSONResponse({"error": {"code": "http", "message": error.detail}}, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
-    def not_valid(request: Request, error: RequestValidationError) -> Response:
+    def not_valid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part != "body")
         return JSONResponse({"error": {"code": "invalid", "message": f"{where}: {first['msg']}"}}, 422)
@@ -150,7 +149,8 @@ def _error(request: Request, error: ServiceError) -> Response:
     if not _wants_page(request):
         return problem(error)
     service: Service = request.app.state.service
-    heading = {401: "Not signed in", 403: "Not allowed", 404: "Not found", 507: "Storage is full"}.get(error.status, "That did not work")
+    headings = {401: "Not signed in", 403: "Not allowed", 404: "Not found", 507: "Storage is full"}
+    heading = headings.get(error.status, "That did not work")
     frame = {"navigation": (), "path": request.url.path, "account": None, "csrf": ""}
     page = service.templates.get_template("service/error.html").render(**frame, heading=heading, message=str(error))
     return HTMLResponse(page, error.status)

@@ -149,9 +149,7 @@ def give_up_slot(connection: Connection, lease_id: str) -> None:
     _open_slots(connection, [lease_id])
 
 
-_SEEN = exists().where(
-    lease.c.item_id == slot.c.item_id, lease.c.rater_id == bindparam("rater"), lease.c.state != "released"
-)
+_SEEN = exists().where(lease.c.item_id == slot.c.item_id, lease.c.rater_id == bindparam("rater"), lease.c.state != "released")
 _FIRST = (
     select(slot.c.id)
     .where(slot.c.campaign_id == bindparam("campaign"), slot.c.state == "open", ~_SEEN)

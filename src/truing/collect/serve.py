@@ -45,9 +45,7 @@ class Place:
         """The application, in the process that calls this."""
         from truing.collect.app import create_app
 
-        return create_app(
-            self.open(), self.config, folder=self.folder / EXPORTS, key=service_key(self.folder / KEY)
-        )
+        return create_app(self.open(), self.config, folder=self.folder / EXPORTS, key=service_key(self.folder / KEY))
 
 
 def place(folder: Path, database: str | None, config: ServiceConfig) -> Place:
@@ -85,7 +83,7 @@ def make_campaign(database: Database, config: CampaignConfig, items: Sequence[Ne
 def serve(found: Place, host: str, port: int, processes: int = 1) -> None:
     """Serve until interrupted. Raises TruingError where the port is taken, or several processes are to share a SQLite file."""
     if processes > 1 and database_url(found.database).get_backend_name() == "sqlite":
-        raise TruingError("--processes: several processes need PostgreSQL (--database postgresql+psycopg://...); SQLite has one writer")
+        raise TruingError("--processes: several need PostgreSQL (--database postgresql+psycopg://...); SQLite has one writer")
     listening = listen(host, port)
     config = uvicorn.Config(
         functools.partial(_app, found),
@@ -101,7 +99,7 @@ def serve(found: Place, host: str, port: int, processes: int = 1) -> None:
     if processes == 1:
         server.run([listening])
     else:
-        Multiprocess(config, target=server.run, sockets=[listening]).run()
+        Multiprocess(config, sockets=[listening]).run()
 
 
 def _app(found: Place) -> FastAPI:

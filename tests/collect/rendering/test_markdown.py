@@ -85,7 +85,7 @@ def test_ordinary_markdown_is_laid_out():
 
 def test_a_table_has_its_numbers_at_the_right_and_scrolls_by_keyboard():
     html = render("| a | b |\n|---|--:|\n| 1 | 2 |")
-    assert '<div class="scroll" tabindex="0" role="region" aria-label="Table">' in html
+    assert '<div class="scroll" tabindex="0" role="group" aria-label="Table">' in html
     assert '<th>a</th>\n<th class="number">b</th>' in html
 
 

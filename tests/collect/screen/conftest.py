@@ -1,4 +1,4 @@
-"""A campaign with a rater and a guideline of two versions, both of which they confirmed."""
+"""A campaign of three pairs, a rater, and a guideline of two versions, both of which they confirmed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from tests.collect.people_world import add_account, add_campaign, add_items
 
+from truing.collect.database import open_database
 from truing.collect.guidelines import versions
 
 GUIDELINE = "Read it all.\n\n## Truth {#truth}\n\nTruth first.\n\n## Length {#length}\n\nLonger is not better.\n"
@@ -14,12 +15,29 @@ NEWER = GUIDELINE.replace("Longer is not", "Shorter is often") + "\n## Doubt {#d
 
 
 @pytest.fixture
-def world(database):
-    rater_id = add_account(database, "rater-1")
-    first = database.write(lambda c: versions.publish(c, "main", GUIDELINE, now=0.0))
-    database.write(lambda c: versions.confirm(c, rater_id, first.guideline_id, now=1.0))
-    newer = database.write(lambda c: versions.publish(c, "main", NEWER, now=2.0, after=1))
-    database.write(lambda c: versions.confirm(c, rater_id, newer.guideline_id, now=3.0))
-    campaign_id = add_campaign(database, guideline="main")
-    add_items(database, campaign_id, 3)
-    return SimpleNamespace(database=database, rater_id=rater_id, campaign_id=campaign_id, guideline_id=newer.guideline_id)
+def make_world(tmp_path):
+    """Worlds in databases of their own, equal to one another."""
+    opened = []
+
+    def make():
+        folder = tmp_path / f"world-{len(opened)}"
+        database = open_database(folder / "collect.sqlite")
+        opened.append(database)
+        rater_id = add_account(database, "rater-1")
+        for after, text in enumerate((GUIDELINE, NEWER)):
+            version = database.write(lambda c, t=text, n=after: versions.publish(c, "main", t, now=n, after=n))
+            database.write(lambda c, v=version.guideline_id, n=after: versions.confirm(c, rater_id, v, now=n))
+        campaign_id = add_campaign(database, guideline="main")
+        add_items(database, campaign_id, 3)
+        return SimpleNamespace(
+            database=database, folder=folder, rater_id=rater_id, campaign_id=campaign_id, guideline_id=version.guideline_id
+        )
+
+    yield make
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def world(make_world):
+    return make_world()

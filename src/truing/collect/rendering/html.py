@@ -65,7 +65,7 @@ _ELEMENTS: dict[str, Callable[[Token], str]] = {
     "maths_block": lambda token: Markup('<div class="maths">{}</div>\n').format(visible(token.content)),
     "image": _image,
     # A wide table scrolls in a region of its own, which the keyboard reaches.
-    "table_open": lambda _: '<div class="scroll" tabindex="0" role="region" aria-label="Table">\n<table>\n',
+    "table_open": lambda _: '<div class="scroll" tabindex="0" role="group" aria-label="Table">\n<table>\n',
     "table_close": lambda _: "</table>\n</div>\n",
     "th_open": _cell,
     "td_open": _cell,

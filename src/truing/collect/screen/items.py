@@ -11,7 +11,6 @@ from sqlalchemy import Connection, select
 
 from truing.collect import campaigns, judgments, leases
 from truing.collect.answers import Answer, Answers, on_screen
-from truing.collect.config import CampaignConfig
 from truing.collect.errors import NotFoundError
 from truing.collect.guidelines import versions
 from truing.collect.guidelines.diff import compare
@@ -130,7 +129,7 @@ def view(connection: Connection, found: Lease) -> TaskView:
         clauses=shown.sections if shown else (),
         guideline_hash=shown.guideline_hash if shown else "",
         draft=_draft(connection, found),
-        is_veiled=_is_harmful(config),
+        is_veiled=config.exposure.harmful,
     )
 
 
@@ -152,8 +151,3 @@ def _section(clause: Clause | None, kind: str = "", before: Clause | None = None
     return Section(
         clause.clause_id, clause.title, render(clause.body, under=3 if clause.title else 2, live_links=True), kind, differing
     )
-
-
-def _is_harmful(config: CampaignConfig) -> bool:
-    exposure = getattr(config, "exposure", None)
-    return exposure is not None and exposure.harmful

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 from pydantic import Field, JsonValue
 from sqlalchemy import update
 
 from truing.collect import campaigns, judgments, leases
-from truing.collect.errors import ConflictError, ServiceError
+from truing.collect.errors import ConflictError, NotAllowedError, ServiceError
 from truing.collect.judgments import Acknowledgement, Submission
+from truing.collect.onboarding.admission import OnboardingError
 from truing.collect.schema import account
 from truing.collect.screen import items
 from truing.collect.screen.keys import ACTIONS, SETTING, ScreenSettings, from_form, key_label, settings_of
 from truing.collect.screen.view import TaskView, words_of
-from truing.collect.screen.visit import Visit, Visitor
+from truing.collect.web import Form, Visit, Visitor
 from truing.records import Record
 
 router = APIRouter(prefix="/rate", include_in_schema=False)
@@ -41,14 +42,6 @@ class DraftContent(Record):
     saved_at: float = Field(ge=0.0)
 
 
-async def _fields(request: Request) -> dict[str, str]:
-    """A form's fields, whatever their names."""
-    return {name: str(value) for name, value in (await request.form()).items()}
-
-
-Fields = Annotated[dict[str, str], Depends(_fields)]
-
-
 @router.get("/settings")
 def settings_page(visit: Visitor, saved: bool = False) -> HTMLResponse:
     """A rater's keys."""
@@ -56,10 +49,10 @@ def settings_page(visit: Visitor, saved: bool = False) -> HTMLResponse:
 
 
 @router.post("/settings")
-def save_settings(visit: Visitor, form: Fields) -> Response:
+def save_settings(visit: Visitor, form: Form) -> Response:
     """Keep a rater's keys; what cannot be is said on the page."""
     try:
-        chosen = from_form(form)
+        chosen = from_form({name: str(value) for name, value in form.items()})
     except ServiceError as error:
         return _settings_page(visit, settings_of(visit.account["settings"]), error=str(error))
     values = {**visit.account["settings"], SETTING: chosen.model_dump(mode="json")}
@@ -69,7 +62,7 @@ def save_settings(visit: Visitor, form: Fields) -> Response:
 
 @router.get("/{campaign_id}")
 def rating_page(visit: Visitor, campaign_id: int) -> HTMLResponse:
-    """The screen with the rater's next item."""
+    """The screen with the rater's next item. Raises OnboardingError where something else comes first."""
     with visit.database.read() as connection:
         row = campaigns.get(connection, campaign_id)
     settings = settings_of(visit.account["settings"])
@@ -89,7 +82,10 @@ def rating_page(visit: Visitor, campaign_id: int) -> HTMLResponse:
 @router.get("/{campaign_id}/next")
 def next_part(visit: Visitor, campaign_id: int, holding: Annotated[list[str], Query(max_length=20)] = []) -> HTMLResponse:  # noqa: B006 - FastAPI copies it
     """The next item's part of the page; `holding` are the leases that the tab has at hand."""
-    return HTMLResponse(_next_part(visit, campaign_id, holding))
+    try:
+        return HTMLResponse(_next_part(visit, campaign_id, holding))
+    except OnboardingError as error:
+        return HTMLResponse(_nothing(visit, "Something comes first", str(error), (f"/campaigns/{campaign_id}/start", "Go on")))
 
 
 @router.get("/{campaign_id}/guideline")
@@ -149,7 +145,9 @@ def _next_part(visit: Visit, campaign_id: int, holding: list[str] | tuple[()]) -
         found = visit.database.write(
             lambda c: leases.next_lease(c, campaign_id, rater_id, now=visit.now, rng=visit.rng, holding=holding)
         )
-    except ConflictError as error:
+    except OnboardingError:
+        raise
+    except (ConflictError, NotAllowedError) as error:
         return _nothing(visit, "Nothing is handed out just now", str(error))
     if found is None:
         return _nothing(visit, "That was all for you", "Every item of this campaign that you can rate has been rated. Thank you.")
@@ -165,8 +163,8 @@ def _task_part(visit: Visit, view: TaskView) -> str:
     )
 
 
-def _nothing(visit: Visit, heading: str, text: str) -> str:
-    return visit.render("screen/nothing.html", heading=heading, text=text)
+def _nothing(visit: Visit, heading: str, text: str, onward: tuple[str, str] | None = None) -> str:
+    return visit.render("screen/nothing.html", heading=heading, text=text, onward=onward)
 
 
 def _settings_page(visit: Visit, settings: ScreenSettings, **context: Any) -> HTMLResponse:

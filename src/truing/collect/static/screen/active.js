@@ -32,6 +32,6 @@ export class ActiveClock {
 
   get seconds() {
     this.tick();
-    return Math.round(this.ms / 100) / 10;
+    return Math.round(this.ms / 10) / 100;
   }
 }

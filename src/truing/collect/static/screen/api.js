@@ -3,7 +3,8 @@
 const token = document.querySelector('meta[name="csrf-token"]').content;
 
 export async function request(method, path, body) {
-  const headers = { "X-CSRF-Token": token, Accept: method === "GET" ? "text/html" : "application/json" };
+  // Asked for as JSON, so that what goes wrong comes as words and not as a page.
+  const headers = { "X-CSRF-Token": token, Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   return fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), credentials: "same-origin" });
 }

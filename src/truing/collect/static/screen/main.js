@@ -154,8 +154,8 @@ const actions = {
     if (content.missing) {
       content.missing.hidden = false;
       content.missing.classList.add("is-missing");
-      const target = content.missing.querySelector(".score:not(:has(:checked)) input, textarea, select, input");
-      target?.focus();
+      const target = content.missing.querySelector(".score:not(:has(:checked)) input") ?? content.missing.querySelector("textarea, select, input");
+      target.focus();
       return say(content.words);
     }
     say(`Sent. ${label("undo")} takes it back.`);
@@ -338,5 +338,10 @@ addEventListener("pagehide", () => {
   if (task && !task.inert && Object.keys(read(task)).length) drafts.save(task, clock.seconds);
 });
 listen(settings, actions);
-show(stage.innerHTML);
-outbox.flush();
+// The service may hand out again what was answered here and has not arrived there.
+const isAnswered = outbox.entries.some((entry) => entry.lease_id === form()?.dataset.lease);
+if (isAnswered) takeNext();
+else {
+  show(stage.innerHTML);
+  outbox.flush();
+}

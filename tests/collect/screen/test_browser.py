@@ -1,0 +1,302 @@
+"""The rating screen in a real browser: by keyboard alone, offline, enlarged, with hostile texts; axe finds nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+
+import pytest
+from sqlalchemy import select
+from tests.collect.people_world import add_account, add_campaign
+from tests.collect.rendering.corpus import MARKER, TEXTS
+from tests.collect.screen.serving import COOKIE, Server, service, session_of
+from tests.program.report.test_browser import ARGUMENTS, CHROMIUM
+
+from truing.collect import campaigns
+from truing.collect.campaigns import NewItem
+from truing.collect.config import Attribute, CritiqueTask, PairTask, RankingTask, RewriteTask, ScalesTask
+from truing.collect.schema import judgment
+from truing.records import Prompt
+
+pytestmark = pytest.mark.browser
+WIDE, PHONE, ENLARGED = {"width": 1280, "height": 800}, {"width": 390, "height": 844}, {"width": 320, "height": 256}
+EVERYTHING = (PairTask(), ScalesTask(attributes=(Attribute(name="tone"), Attribute(name="depth"))), CritiqueTask(), RewriteTask())
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'truing[browser]'")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: install one, or name it with CHROMIUM=/path")
+    with playwright.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def desk(chromium, world):
+    """Opens the screen on a new campaign: `desk(tasks, responses of each item)`; afterwards nothing may have gone wrong."""
+    troubles = []
+    with Server(service(world.database, world.folder, rng=random.Random(1))) as url, contextlib.ExitStack() as stack:
+
+        def open_screen(tasks, responses, *, viewport=WIDE, scheme="light", prompts=None, **settings):
+            world.campaign_id = add_campaign(world.database, f"campaign-{random.random()}", tasks=tasks, overlap=1, **settings)
+            new = [_item(n, texts, prompts[n] if prompts else f"Question {n}?") for n, texts in enumerate(responses)]
+            world.database.write(lambda c: campaigns.add_items(c, world.campaign_id, new, now=0.0))
+            context = chromium.new_context(viewport=viewport, color_scheme=scheme, reduced_motion="reduce", base_url=url)
+            stack.callback(context.close)
+            context.add_cookies([{"name": COOKIE, "value": session_of(world.database, world.rater_id), "url": url}])
+            page = context.new_page()
+            page.on("console", lambda message: troubles.append(message.text))
+            page.on("pageerror", lambda error: troubles.append(str(error)))
+            page.on("dialog", lambda dialog: (troubles.append("dialog"), dialog.dismiss()))
+            page.on("request", lambda request: request.url.startswith(url) or troubles.append(request.url))
+            page.goto(f"/rate/{world.campaign_id}")
+            return page
+
+        open_screen.troubles = troubles
+        yield open_screen
+        assert [t for t in troubles if "ERR_INTERNET_DISCONNECTED" not in t] == []
+
+
+def _item(number, responses, prompt):
+    return NewItem(external_id=f"item-{number}", prompt=Prompt.from_text(prompt), responses=tuple(responses))
+
+
+def pairs(count):
+    return [(f"First answer {n}.", f"Second **answer** {n}, which is longer.") for n in range(count)]
+
+
+def lease_of(page):
+    return page.locator("#task").get_attribute("data-lease")
+
+
+def saved(world):
+    with world.database.read() as connection:
+        return connection.execute(select(judgment).order_by(judgment.c.id)).mappings().all()
+
+
+def pressed(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def send(page, *keys):
+    """Press keys and wait for another item, or for the end."""
+    before = lease_of(page)
+    pressed(page, *keys)
+    page.wait_for_function("before => document.querySelector('#task')?.dataset.lease !== before", arg=before)
+
+
+def wait_for_judgments(page, world, count):
+    page.wait_for_function("() => !document.querySelector('#outbox-state').textContent")
+    assert len(saved(world)) == count
+    return saved(world)
+
+
+def axe(page):
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [(v["id"], [n["target"] for n in v["nodes"]]) for v in found]
+
+
+def test_twenty_comparisons_by_keyboard_one_taken_back(desk, world):
+    page = desk((PairTask(),), pairs(21))
+    for number in range(20):
+        send(page, "12345670"[number % 8], "Enter")
+    wait_for_judgments(page, world, 20)
+    page.keyboard.press("u")
+    page.get_by_text("Taken back.").wait_for()
+    assert page.locator("[name=pair]:checked").get_attribute("data-digit") == "12345670"[19 % 8]
+    send(page, "7", "7")
+    rows = wait_for_judgments(page, world, 22)
+    assert [row["kind"] for row in rows[-2:]] == ["withdrawn", "answer"]
+    place = rows[-1]["screen_order"][1]
+    assert rows[-1]["answers"][0]["choice"] == ("first", "second")[place]
+    assert rows[-1]["answers"][0]["margin"] == 3
+    assert 0 < sum(row["active_s"] for row in rows) < 60
+
+
+def test_everything_a_task_can_ask_for_by_keyboard(desk, world):
+    page = desk(EVERYTHING, pairs(2))
+    pressed(page, "6", "r")
+    page.wait_for_function("() => document.querySelector('#rewrite').value !== ''")
+    better = page.locator(".pane").nth(1).locator(".response").inner_text().replace("answer", "**answer**", 1)
+    assert page.locator("#rewrite").input_value().replace("*", "") == better.replace("*", "")
+    page.keyboard.insert_text("Rewritten. ")
+    pressed(page, "Escape")
+    page.locator("h1").focus()
+    pressed(page, "c")
+    page.keyboard.insert_text("1 2 3 keys rest here f s u")
+    page.locator("h1").focus()
+    pressed(page, "f", " ")
+    page.locator(".score input").first.focus()
+    pressed(page, "3", "4", "0", "2")
+    page.locator("h1").focus()
+    send(page, "Enter")
+    (row,) = wait_for_judgments(page, world, 1)
+    by_type = {answer["type"]: answer for answer in row["answers"]}
+    right = row["screen_order"][1]
+    assert by_type["pair"] == {"type": "pair", "choice": ("first", "second")[right], "margin": 2, "both_bad": False}
+    assert by_type["scales"]["scores"][right] == {"tone": 0, "depth": 2}
+    assert by_type["critique"]["text"] == "1 2 3 keys rest here f s u"
+    assert by_type["rewrite"]["of"] == right
+    assert by_type["rewrite"]["text"].startswith("Rewritten. ")
+    assert row["flags"] == ["unsafe"]
+
+
+def test_what_is_missing_is_said_and_focused(desk, world):
+    page = desk((ScalesTask(attributes=(Attribute(name="tone"),)), CritiqueTask(is_required=True)), pairs(1))
+    pressed(page, "3", "Enter")
+    page.get_by_text("Not scored yet: Right: Tone.").wait_for()
+    page.keyboard.press("1")
+    page.locator("h1").focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("Write a few words on why first.").wait_for()
+    assert page.evaluate("document.activeElement.id") == "critique"
+    assert saved(world) == []
+
+
+def test_ranking_by_digits_ties_and_drag(desk, world):
+    page = desk((RankingTask(),), [("one", "two", "three")] * 3)
+    pressed(page, "3", "1", "=", "2")
+    assert page.locator(".order li").all_text_contents() == ["1. Answer 3", "2. Answer 1", "2. Answer 2"]
+    send(page, "Enter")
+    (row,) = wait_for_judgments(page, world, 1)
+    assert [row["answers"][0]["ranks"][response] for response in row["screen_order"]] == [2, 2, 1]
+    page.locator(".order li").nth(2).drag_to(page.locator(".order li").first, target_position={"x": 4, "y": 10})
+    assert [page.locator(f"[name=rank-{n}]").input_value() for n in range(3)] == ["2", "3", "1"]
+    send(page, "Enter")
+
+
+def test_a_skip_has_a_reason(desk, world):
+    page = desk((PairTask(),), pairs(2))
+    pressed(page, "s", " ")
+    send(page, "Tab", "Tab", "Enter")
+    (row,) = wait_for_judgments(page, world, 1)
+    assert (row["kind"], row["skip_reason"]) == ("skip", "I do not know enough about this")
+
+
+def test_offline_answers_wait_and_arrive_once(desk, world):
+    page = desk((PairTask(),), pairs(4))
+    page.wait_for_timeout(700)
+    page.context.set_offline(True)
+    send(page, "1", "Enter")
+    page.get_by_text("1 answer waits to be sent").wait_for()
+    pressed(page, "2", "Enter")
+    page.get_by_role("heading", name="You are offline").wait_for()
+    assert page.get_by_text("2 answers wait to be sent").is_visible()
+    assert saved(world) == []
+    page.context.set_offline(False)
+    page.locator("#task").wait_for(timeout=15_000)
+    assert len(wait_for_judgments(page, world, 2)) == 2
+
+
+def test_a_closed_tab_loses_neither_draft_nor_outbox(desk, world):
+    page = desk((PairTask(), CritiqueTask()), pairs(3))
+    page.wait_for_timeout(700)
+    page.context.set_offline(True)
+    send(page, "1", "Enter")
+    pressed(page, "5", "c")
+    page.keyboard.insert_text("half a thought")
+    page.context.set_offline(False)
+    page.reload()
+    page.locator("#critique").wait_for()
+    wait_for_judgments(page, world, 1)
+    assert page.locator("#critique").input_value() == "half a thought"
+    assert page.locator("[name=pair]:checked").get_attribute("data-digit") == "5"
+
+
+def test_keys_can_be_changed_and_switched_off(desk, world):
+    page = desk((PairTask(),), pairs(2))
+    campaign = page.url
+    page.goto("/rate/settings")
+    page.get_by_label("Skip, with a reason").fill("x")
+    page.get_by_role("button", name="Save").click()
+    page.goto(campaign)
+    page.keyboard.press("s")
+    assert page.locator("[data-panel=skip]").is_hidden()
+    page.keyboard.press("x")
+    assert page.locator("[data-panel=skip]").is_visible()
+    page.goto("/rate/settings")
+    page.get_by_label("Single keys work").uncheck()
+    page.get_by_role("button", name="Save").click()
+    page.goto(campaign)
+    pressed(page, "x", "1")
+    assert page.locator("[data-panel=skip]").is_hidden()
+    assert page.locator("[name=pair]:checked").count() == 0
+
+
+def test_the_answers_scroll_together(desk):
+    page = desk((PairTask(),), [("short\n\n" * 60, "long\n\n" * 120)])
+    page.locator(".pane").first.evaluate("pane => { pane.scrollTop = pane.scrollHeight; }")
+    page.wait_for_timeout(200)
+    ends = page.locator(".pane").evaluate_all("panes => panes.map(p => p.scrollHeight - p.clientHeight - p.scrollTop)")
+    assert max(ends) < 2
+
+
+def test_harmful_texts_are_veiled_until_asked_for(desk, world, monkeypatch):
+    monkeypatch.setattr("truing.collect.people.limits.check", lambda *_, **__: None)
+    page = desk((PairTask(),), pairs(1), exposure={"harmful": True})
+    page.keyboard.press("1")
+    assert page.locator("[name=pair]:checked").count() == 0
+    assert axe(page) == []
+    page.get_by_role("button", name="Show this one").click()
+    page.keyboard.press("1")
+    assert page.locator("[name=pair]:checked").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("viewport", "scheme"), [(WIDE, "light"), (WIDE, "dark"), (PHONE, "light"), (PHONE, "dark"), (ENLARGED, "light")]
+)
+def test_axe_finds_nothing_and_no_page_scrolls_sideways(desk, world, viewport, scheme):
+    text = "# Title\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n```python\n" + "x" * 300 + "\n```\n\n" + "w" * 300
+    page = desk(EVERYTHING, [(text, f"{text} [link](https://a.example)")], viewport=viewport, scheme=scheme, guideline="main")
+    assert axe(page) == []
+    pressed(page, "1", "d", "f", "c", "Escape")
+    page.locator("h1").first.focus()
+    pressed(page, "s", "Escape")
+    page.locator("h1").first.focus()
+    page.locator("mark").first.wait_for()
+    assert axe(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.keyboard.press("g")
+    page.locator(".clause-text").first.wait_for()
+    assert axe(page) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    page.locator("#help[open]").wait_for()
+    assert axe(page) == []
+    page.goto("/rate/settings")
+    assert axe(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_hostile_texts_run_nothing_load_nothing_and_leave_the_screen_whole(desk, world):
+    texts = [text.encode("utf-8", "replace").decode() for text in TEXTS]
+    groups = [texts[start : start + 9] for start in range(0, len(texts) - 1, 9)]
+    page = desk((RankingTask(), CritiqueTask()), groups, prompts=[group[0] for group in groups])
+    for group in groups:
+        assert page.locator(".pane").count() == len(group)
+        assert page.evaluate(f"window.{MARKER}") is None
+        assert (
+            page.evaluate(
+                "document.querySelectorAll('#task script, #task img, #task iframe, #task style, .prose a, [onerror]').length"
+            )
+            == 0
+        )
+        assert page.locator(".dock").is_visible()
+        send(page, *"123456789"[: len(group)], "Enter")
+    assert page.get_by_role("heading", name="That was all for you").is_visible()
+
+
+def test_who_has_not_read_the_new_guideline_is_sent_to_it(desk, world):
+    other = add_account(world.database, "rater-2")
+    page = desk((PairTask(),), pairs(1), guideline="main")
+    page.context.clear_cookies()
+    page.context.add_cookies([{"name": COOKIE, "value": session_of(world.database, other), "url": page.url}])
+    page.reload()
+    assert page.url.endswith("/start")
+    assert axe(page) == []
