@@ -101,7 +101,10 @@ def test_tokens_do_what_their_scopes_say_until_they_are_revoked(world, api):
     program = world.browser()
     assert program.get("/api/v1/campaigns", headers=reader).status_code == 200
     refused = program.post("/api/v1/campaigns", json=SETTINGS, headers=reader)
-    assert (refused.status_code, refused.json()["error"]["message"]) == (403, "this token lacks the scope 'campaigns'; it has read")
+    assert (refused.status_code, refused.json()["error"]["message"]) == (
+        403,
+        "this token lacks the scope 'campaigns'; it has read",
+    )
     listed = {row["name"]: row["token"] for row in api.get("/api/v1/tokens").json()}
     assert listed["ci"] is None
     assert api.delete(f"/api/v1/tokens/{made['id']}").status_code == 204

@@ -105,7 +105,13 @@ def test_an_address_is_limited_too_and_success_does_not_count(database):
 
 def test_signing_in_leads_back_but_never_elsewhere(world):
     world.account("r")
-    for target, location in (("/me", "/me"), ("//evil.example/", "/"), ("https://evil.example", "/"), ("/\\evil", "/"), ("/a\nb", "/")):
+    for target, location in (
+        ("/me", "/me"),
+        ("//evil.example/", "/"),
+        ("https://evil.example", "/"),
+        ("/\\evil", "/"),
+        ("/a\nb", "/"),
+    ):
         assert sign_in(world.browser(), "r", next=target).headers["location"] == location
 
 
