@@ -1,0 +1,97 @@
+"""What SQLite's one writer cannot show: several processes' writers on one PostgreSQL."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import func, inspect, select
+from tests.collect import postgres
+from tests.collect.people_world import add_account, add_campaign, add_items, answer, take
+
+from truing.collect import migrate
+from truing.collect.database import open_database, open_engine
+from truing.collect.schema import judgment, metadata, slot
+
+pytestmark = pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "it is there")
+
+
+@pytest.fixture(scope="module")
+def url():
+    with postgres.running() as found:
+        yield found
+
+
+@pytest.fixture
+def writers(url):
+    """The same database as two processes have it: each with its own writer."""
+    engine = open_engine(url)
+    if migrate.current(engine) is not None:
+        migrate.downgrade(engine, "base")
+    engine.dispose()
+    opened = [open_database(url) for _ in range(2)]
+    yield opened
+    for one in opened:
+        one.close()
+
+
+def test_migrations_make_the_tables_go_down_and_come_back(url):
+    engine = open_engine(url)
+    migrate.upgrade(engine)
+    assert set(metadata.tables) <= set(inspect(engine).get_table_names())
+    migrate.downgrade(engine, "base")
+    assert set(inspect(engine).get_table_names()) == {"alembic_version"}
+    migrate.upgrade(engine)
+    migrate.downgrade(engine, "base")
+    engine.dispose()
+
+
+def test_two_processes_hand_out_no_slot_twice_and_take_each_answer_once(writers):
+    campaign_id = add_campaign(writers[0], overlap=2)
+    add_items(writers[0], campaign_id, 15)
+    raters = [add_account(writers[0], f"rater-{n}") for n in range(6)]
+
+    def work(number):
+        rater, done = raters[number % 6], 0
+        for turn in range(40):
+            database = writers[(number + turn) % 2]
+            found = take(database, campaign_id, rater, seed=turn)
+            if found is None:
+                return done
+            first = answer(database, rater, found)
+            second = answer(writers[(number + turn + 1) % 2], rater, found)
+            assert first == second
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(work, range(6)))
+    assert sum(done) == 30
+    with writers[0].read() as connection:
+        assert connection.scalar(select(func.count()).select_from(judgment)) == 30
+        assert set(connection.scalars(select(slot.c.state))) == {"done"}
+        per_item = connection.execute(select(judgment.c.item_id, func.count(judgment.c.rater_id.distinct())).group_by("item_id"))
+        assert {row[1] for row in per_item} == {2}
+        assert not any(connection.scalars(select(judgment.c.is_surplus)))
+
+
+def test_one_rater_asking_two_processes_at_once_gets_different_items(writers):
+    campaign_id = add_campaign(writers[0], overlap=2)
+    add_items(writers[0], campaign_id, 5)
+    rater = add_account(writers[0], "rater-1")
+    for round_ in range(3):
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda database: take(database, campaign_id, rater, seed=round_), writers))  # noqa: B023
+        items = {lease.item_id for lease in found if lease is not None}
+        assert items
+        for lease in {lease.lease_id: lease for lease in found if lease is not None}.values():
+            answer(writers[0], rater, lease)
+    with writers[0].read() as connection:
+        answered = connection.scalars(select(judgment.c.item_id).where(judgment.c.rater_id == rater)).all()
+    assert len(answered) == len(set(answered))
+
+
+def test_a_server_that_is_not_there_is_said_without_its_password():
+    with pytest.raises(Exception, match="cannot be opened") as raised:
+        open_engine("postgresql+psycopg://me:secret@127.0.0.1:1/none")
+    assert "secret" not in str(raised.value)
