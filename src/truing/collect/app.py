@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from truing.collect import api, home
+from truing.collect.accounts import oidc
 from truing.collect.accounts import pages as accounts_pages
 from truing.collect.config import ServiceConfig
 from truing.collect.database import Database
@@ -40,6 +41,7 @@ from truing.collect.writer import FULL, is_disk_error
 
 PAGES: tuple[APIRouter, ...] = (
     accounts_pages.router,
+    oidc.router,
     home.router,
     screen_routes.router,
     onboarding_pages.router,

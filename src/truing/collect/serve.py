@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from uvicorn.supervisors import Multiprocess
 
 from truing.collect import campaigns
-from truing.collect.accounts import invites
+from truing.collect.accounts import invites, oidc
 from truing.collect.accounts.secret import service_key
 from truing.collect.campaigns import NewItem
 from truing.collect.config import CampaignConfig, ServiceConfig
@@ -55,6 +55,8 @@ def place(folder: Path, database: str | None, config: ServiceConfig) -> Place:
 
 def prepare(found: Place) -> str | None:
     """Bring the database up to date before any process serves it. Returns the one-time administrator link, where it needs one."""
+    if found.config.oidc is not None:
+        oidc.check(found.config.oidc)
     service_key(found.folder / KEY)
     database = found.open()
     try:

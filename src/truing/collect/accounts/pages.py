@@ -101,8 +101,9 @@ def _invite_page(
 ) -> HTMLResponse:
     with service.database.read() as connection:
         row = invites.find(connection, secret, now=service.clock())
+    label = service.config.oidc.label if service.config.oidc else ""
     context = {"role": row["role"], "shortest": passwords.SHORTEST, "error": error, "login": login, "name": name}
-    return public_page(request, "service/invite.html", status, **context)
+    return public_page(request, "service/invite.html", status, **context, secret=secret, oidc_label=label)
 
 
 def _local(target: str) -> str:
