@@ -13,6 +13,7 @@ import json
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -20,12 +21,27 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from truing.collect.config import (
+    CampaignConfig,
+    CritiqueTask,
+    OidcConfig,
+    PairTask,
+    RankingTask,
+    RewriteTask,
+    ScalesTask,
+    ServiceConfig,
+)
 from truing.collect.exchange.formats import FORMATS
+from truing.collect.onboarding.config import OnboardingConfig
+from truing.collect.people.config import CompletionConfig
 from truing.config import Config
 from truing.program.recipe import Recipe
 from truing.program.report.model import Report
 
 DOCS = Path(__file__).parent
+TASKS = (PairTask, RankingTask, ScalesTask, CritiqueTask, RewriteTask)
+OPTIONAL = {"onboarding": OnboardingConfig, "completion": CompletionConfig, "oidc": OidcConfig}
+"""Tables that a campaign or a service may do without."""
 
 
 def pages() -> dict[str, str]:
@@ -34,6 +50,7 @@ def pages() -> dict[str, str]:
         "report.schema.json": json.dumps(Report.model_json_schema(), indent=2) + "\n",
         "recipe.md": recipe_reference(),
         "cli.md": command_reference(),
+        "campaign.md": campaign_reference(),
         "guide/exchange.md": with_formats((DOCS / "guide" / "exchange.md").read_text(encoding="utf-8")),
     }
 
@@ -59,6 +76,19 @@ def recipe_reference() -> str:
         parts.append(f"## [{name}]\n\n{_doc(table)}\n\n{_table(table, shared)}")
     parts.append("# Tables that several sections have")
     parts += [f"## {cls.__name__}\n\n{_doc(cls)}\n\n{_table(cls, shared)}" for cls in shared]
+    return "\n\n".join(parts) + "\n"
+
+
+def campaign_reference() -> str:
+    """Every key of a campaign's file and of the service's."""
+    parts = ["# Campaign and service reference\n\nGenerated from the configuration by `make docs`."]
+    heads = {
+        "A campaign (`truing collect campaign FILE`)": CampaignConfig,
+        "The service (`truing collect --config FILE`)": ServiceConfig,
+    }
+    parts += [f"## {head}\n\n{_doc(cls)}\n\n{_table(cls, [])}" for head, cls in heads.items()]
+    parts += [f'## tasks, `type = "{cls.model_fields["type"].default}"`\n\n{_doc(cls)}\n\n{_table(cls, [])}' for cls in TASKS]
+    parts += [f"## [{name}]\n\n{_doc(cls)}\n\n{_table(cls, [])}" for name, cls in OPTIONAL.items()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -142,7 +172,9 @@ def _literal(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_literal(v) for v in value) + "]"
-    return json.dumps(value)
+    if isinstance(value, BaseModel):
+        return json.dumps(value.model_dump(mode="json"))
+    return json.dumps(value, default=str)
 
 
 def _kind(annotation: Any) -> str:
@@ -156,7 +188,7 @@ def _kind(annotation: Any) -> str:
         return f"list of {inner}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"table ({', '.join(f'`{name}`' for name in annotation.model_fields)})"
-    names = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
+    names = {str: "text", int: "whole number", float: "number", Decimal: "number", bool: "true or false", Path: "path"}
     return names.get(annotation, "table")
 
 

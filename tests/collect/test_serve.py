@@ -42,7 +42,7 @@ def test_a_port_that_is_taken_and_an_address_that_is_not_ours():
 
 
 def test_several_processes_need_postgresql(tmp_path):
-    with pytest.raises(TruingError, match="several processes need PostgreSQL"):
+    with pytest.raises(TruingError, match="several need PostgreSQL"):
         serve.serve(serve.place(tmp_path, None, ServiceConfig()), "127.0.0.1", 0, processes=2)
 
 

@@ -145,7 +145,9 @@ def _claims(service: Service, code: str, pending: Pending) -> dict[str, Any]:
         }
         jwt.JWTClaimsRegistry(now=int(service.clock()), leeway=120, **expected).validate(claims)
     except (AuthlibBaseError, JoseError, httpx.HTTPError, KeyError, ValueError) as error:
-        raise NotAllowedError(f"the identity provider's answer cannot be trusted ({type(error).__name__}). Begin again.") from None
+        raise NotAllowedError(
+            f"the identity provider's answer cannot be trusted ({type(error).__name__}). Begin again."
+        ) from None
     return dict(claims)
 
 
@@ -163,7 +165,7 @@ def _client(service: Service) -> Any:
 
 
 def _discovered(config: OidcConfig) -> dict[str, Any]:
-    found = _fetched(f"{config.issuer.rstrip('/')}/.well-known/openid-configuration")
+    found: dict[str, Any] = _fetched(f"{config.issuer.rstrip('/')}/.well-known/openid-configuration")
     if found.get("issuer") != config.issuer:
         raise ServiceError("the identity provider calls itself by another name than 'issuer' in the service's settings")
     return found
