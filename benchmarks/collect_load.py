@@ -165,7 +165,6 @@ class Timing:
     kind: str
     sent: float
     answered: float
-    attempts: int
 
 
 @dataclass
@@ -202,7 +201,7 @@ class Load:
         steady, restart_ms = defaultdict(list), []
         for timing in self.timings:
             took_ms = (timing.answered - timing.sent) * 1000
-            if timing.attempts > 1 or any(timing.sent < up and timing.answered > killed for killed, up in self.server.down):
+            if any(timing.sent < up and timing.answered > killed for killed, up in self.server.down):
                 restart_ms.append(took_ms)
             else:
                 steady[timing.kind].append(took_ms)
@@ -293,16 +292,15 @@ class Rater:
         connection: Connection | None = None,
     ) -> Answer:
         """Ask until an answer comes."""
-        sent, attempts = time.monotonic(), 0
+        sent = time.monotonic()
         while True:
-            attempts += 1
             try:
                 answer = await (connection or self._connection).request(method, path, body, content)
             except ConnectionLostError:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.02)
                 continue
             assert answer.status < 500, (answer.status, answer.text)
-            self._load.timings.append(Timing(kind, sent, time.monotonic(), attempts))
+            self._load.timings.append(Timing(kind, sent, time.monotonic()))
             return answer
 
 

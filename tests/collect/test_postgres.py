@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from sqlalchemy import func, inspect, select
 from tests.collect import postgres
 from tests.collect.people_world import add_account, add_campaign, add_items, answer, take
 
-from truing.collect import migrate
+from truing.collect import judgments, migrate
 from truing.collect.database import open_database, open_engine
 from truing.collect.schema import judgment, metadata, slot
 
@@ -89,6 +89,30 @@ def test_one_rater_asking_two_processes_at_once_gets_different_items(writers):
     with writers[0].read() as connection:
         answered = connection.scalars(select(judgment.c.item_id).where(judgment.c.rater_id == rater)).all()
     assert len(answered) == len(set(answered))
+
+
+def test_the_same_answer_sent_to_two_processes_at_once_gets_one_acknowledgement(writers, monkeypatch):
+    """The other process is given every chance to commit just after this one has looked for the key."""
+    campaign_id = add_campaign(writers[0], overlap=1)
+    add_items(writers[0], campaign_id, 1)
+    rater = add_account(writers[0], "rater-1")
+    found = take(writers[0], campaign_id, rater)
+    look, others = judgments._by_key, []
+    with ThreadPoolExecutor(1) as pool:
+
+        def look_then_be_overtaken(*arguments):
+            seen = look(*arguments)
+            if not others:
+                others.append(None)
+                others[0] = pool.submit(answer, writers[1], rater, found)
+                wait(others, timeout=1.0)
+            return seen
+
+        monkeypatch.setattr(judgments, "_by_key", look_then_be_overtaken)
+        one = answer(writers[0], rater, found)
+        assert one == others[0].result()
+    with writers[0].read() as connection:
+        assert connection.scalar(select(func.count()).select_from(judgment)) == 1
 
 
 def test_a_server_that_is_not_there_is_said_without_its_password():

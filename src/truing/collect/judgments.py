@@ -56,10 +56,11 @@ def submit(connection: Connection, rater_id: int, sent: Submission, *, now: floa
     Raises ConflictError where this lease was answered already under another key (an old tab), NotFoundError where the lease is
     not the rater's, ServiceError where the answers do not fit the campaign.
     """
+    # Locked before the key is looked for: of two that come to two processes at once, the second finds what the first wrote.
+    found = leases.get(connection, sent.lease_id, rater_id, lock=True)
     again = _by_key(connection, rater_id, sent.idempotency_key)
     if again is not None:
         return _acknowledgement(connection, again)
-    found = leases.get(connection, sent.lease_id, rater_id)
     if found.state in {"answered", "skipped"}:
         raise ConflictError("you have answered this item already, in another tab or before. Take it back first to change it.")
     row = campaigns.get(connection, found.campaign_id)
@@ -90,10 +91,10 @@ def undo(connection: Connection, rater_id: int, lease_id: str, idempotency_key: 
 
     Raises FrozenError where it was exported, ConflictError where it is too late or there is nothing to take back.
     """
+    found = leases.get(connection, lease_id, rater_id, lock=True)
     again = _by_key(connection, rater_id, idempotency_key)
     if again is not None:
         return _acknowledgement(connection, again)
-    found = leases.get(connection, lease_id, rater_id)
     present = current(connection, found)
     if present is None or present["kind"] == "withdrawn":
         raise ConflictError("there is no answer here to take back")

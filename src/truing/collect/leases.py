@@ -70,9 +70,13 @@ def next_lease(
     return _insert(connection, special, campaign_id, rater_id, config, now)
 
 
-def get(connection: Connection, lease_id: str, rater_id: int | None = None) -> Lease:
-    """A lease; with `rater_id`, only where it is theirs. Raises NotFoundError."""
-    row = connection.execute(select(lease).where(lease.c.id == lease_id)).mappings().one_or_none()
+def get(connection: Connection, lease_id: str, rater_id: int | None = None, *, lock: bool = False) -> Lease:
+    """A lease; with `rater_id`, only where it is theirs. Raises NotFoundError.
+
+    `lock` has other processes wait with the same lease until this transaction ends; SQLite's one writer needs none.
+    """
+    query = select(lease).where(lease.c.id == lease_id)
+    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     if row is None or rater_id not in {None, row["rater_id"]}:
         raise NotFoundError("this item is not in your hands. Go back to the start page and take the next one.")
     return _lease(row)
