@@ -85,6 +85,7 @@ VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
 COLLECT_VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("import", exchange.import_file),
     ("export", exchange.export),
+    ("worker", exchange.worker),
 )
 """Verbs of `truing collect`."""
 

@@ -8,9 +8,12 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 from pydantic import Field, JsonValue
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from truing.collect import campaigns, judgments
+from truing.collect.chat import conversations
+from truing.collect.chat.conversations import Comparing, Composing, Waiting
+from truing.collect.chat.routes import part as chat_part
 from truing.collect.errors import ConflictError, NotAllowedError, ServiceError
 from truing.collect.judgments import Acknowledgement, Submission
 from truing.collect.onboarding.admission import OnboardingError
@@ -141,17 +144,24 @@ def undo(visit: Visitor, sent: Undo) -> Acknowledgement:
 
 def _next_part(visit: Visit, campaign_id: int, holding: list[str] | tuple[()]) -> str:
     rater_id = visit.account["id"]
+
+    def work(connection: Connection) -> TaskView | Composing | Waiting | None:
+        now, rng = visit.now, visit.rng
+        if campaigns.config_of(campaigns.get(connection, campaign_id)).live is not None:
+            at = conversations.state(connection, campaign_id, rater_id, now=now, rng=rng)
+            if at is not None:
+                return items.task(connection, at.lease_id, rater_id) if isinstance(at, Comparing) else at
+        return items.next_task(connection, campaign_id, rater_id, now=now, rng=rng, holding=holding)
+
     try:
-        view = visit.database.write(
-            lambda c: items.next_task(c, campaign_id, rater_id, now=visit.now, rng=visit.rng, holding=holding)
-        )
+        view = visit.database.write(work)
     except OnboardingError:
         raise
     except (ConflictError, NotAllowedError) as error:
         return _nothing(visit, "Nothing is handed out just now", str(error))
     if view is None:
         return _nothing(visit, "That was all for you", "Every item of this campaign that you can rate has been rated. Thank you.")
-    return _task_part(visit, view)
+    return _task_part(visit, view) if isinstance(view, TaskView) else chat_part(visit, view)
 
 
 def _task_part(visit: Visit, view: TaskView) -> str:
