@@ -14,6 +14,8 @@ from tests.program.report.test_browser import ARGUMENTS, CHROMIUM
 
 from truing.collect import campaigns
 from truing.collect.campaigns import NewItem
+from truing.collect.chat import replies
+from truing.collect.chat.replies import WrittenReply
 from truing.collect.config import Attribute, CritiqueTask, PairTask, RankingTask, RewriteTask, ScalesTask
 from truing.collect.schema import judgment
 from truing.records import Prompt
@@ -300,3 +302,23 @@ def test_who_has_not_read_the_new_guideline_is_sent_to_it(desk, world):
     page.reload()
     assert page.url.endswith("/start")
     assert axe(page) == []
+
+
+def test_a_live_chat_by_keyboard(desk, world):
+    page = desk((PairTask(),), [], live={"policies": ("alpha", "beta")})
+    page.keyboard.insert_text("Hello there?")
+    assert axe(page) == []
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("Two answers are being written.").wait_for()
+    assert axe(page) == []
+    for request in world.database.write(lambda c: replies.take(c, ("alpha", "beta"), 8, now=1.0)):
+        written = WrittenReply(text="An answer of **one** policy.")
+        world.database.write(lambda c, r=request, w=written: replies.finish(c, r.reply_id, w))
+    page.locator("#task").wait_for()
+    pressed(page, "2", "Enter")
+    page.get_by_label("Your next message").wait_for()
+    assert page.get_by_text("An answer of one policy.").is_visible()
+    assert axe(page) == []
+    page.get_by_role("button", name="Begin another conversation").click()
+    page.get_by_role("heading", name="Begin a conversation").wait_for()
+    wait_for_judgments(page, world, 1)
