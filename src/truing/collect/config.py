@@ -127,7 +127,7 @@ class CampaignConfig(Config):
         if self.gold_share + self.repeat_share > 0.5:
             raise ValueError("gold_share + repeat_share: at most half of what a rater sees")
         if self.live is not None and (types[0] != "pair" or self.overlap != 1):
-            raise ValueError("live: a chat's answers are compared as a pair, by the rater who talks: tasks begin with a pair, overlap = 1")
+            raise ValueError("live: the rater who talks compares a pair: tasks begin with a pair, overlap = 1")
         return self
 
 

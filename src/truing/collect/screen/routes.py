@@ -65,7 +65,7 @@ def save_settings(visit: Visitor, form: Form) -> Response:
 
 @router.get("/{campaign_id}")
 def rating_page(visit: Visitor, campaign_id: int) -> HTMLResponse:
-    """The screen with the rater's next item. Raises OnboardingError, which the application answers with the way to what comes first."""
+    """The screen with the rater's next item. Raises OnboardingError: the application answers with what comes first."""
     with visit.database.read() as connection:
         row = campaigns.get(connection, campaign_id)
     settings = settings_of(visit.account["settings"])
