@@ -40,9 +40,7 @@ class World:
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        self.app = create_app(
-            self.database, self.config, folder=self.folder, key=KEY, clock=self.clock, rng=random.Random(0)
-        )
+        self.app = create_app(self.database, self.config, folder=self.folder, key=KEY, clock=self.clock, rng=random.Random(0))
 
     def browser(self) -> TestClient:
         """A browser of somebody who is not signed in."""
@@ -51,9 +49,7 @@ class World:
         return TestClient(self.app, base_url=base, headers=headers, follow_redirects=False, raise_server_exceptions=False)
 
     def account(self, login: str, role: str = "rater") -> int:
-        return self.database.write(
-            lambda c: roles.create(c, login, role, now=self.clock.now, password_hash=PASSWORD_HASH)
-        )
+        return self.database.write(lambda c: roles.create(c, login, role, now=self.clock.now, password_hash=PASSWORD_HASH))
 
     def signed_in(self, login: str, role: str = "rater") -> TestClient:
         """A browser of a new person who has signed in."""

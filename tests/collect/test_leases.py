@@ -119,3 +119,18 @@ def test_an_answer_is_taken_back_within_the_grace_and_not_after(database):
         database.write(lambda c: judgments.undo(c, rater, found.lease_id, "undo-key-2", now=70.0 + 601))
     revisions = rows(database, select(judgment.c.revision, judgment.c.is_current).order_by(judgment.c.revision))
     assert [(row["revision"], row["is_current"]) for row in revisions] == [(1, False), (2, False), (3, True)]
+
+
+def test_what_the_tab_has_at_hand_is_passed_over(database):
+    campaign = add_campaign(database)
+    add_items(database, campaign, 3)
+    rater = add_account(database, "rater-1")
+
+    def following(holding):
+        rng = random.Random(0)
+        work = lambda c: leases.next_lease(c, campaign, rater, now=1.0, rng=rng, holding=holding)  # noqa: E731
+        return database.write(work).lease_id
+
+    first = following(())
+    assert following(()) == first
+    assert following((first,)) != first

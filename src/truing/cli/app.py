@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from truing.cli import exchange, inspection, loop, stages, talk, workforce
+from truing.cli import exchange, inspection, loop, selecting, service, stages, talk, workforce
 from truing.cli.exits import EXIT_INTERRUPTED, EXIT_MENDABLE
 from truing.errors import TruingError
 
@@ -69,6 +69,7 @@ VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("rloo", stages.rloo),
     ("redteam", stages.redteam),
     ("evaluate", stages.evaluate),
+    ("select", selecting.select),
     ("raters", workforce.raters),
     ("leaderboard", workforce.leaderboard),
     ("gate", loop.gate),
@@ -83,13 +84,17 @@ VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
 """Every verb, in the order that `--help` lists them."""
 
 COLLECT_VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("campaign", service.campaign),
+    ("migrate", service.migrate),
+    ("backup", service.backup),
     ("import", exchange.import_file),
     ("export", exchange.export),
     ("worker", exchange.worker),
 )
 """Verbs of `truing collect`."""
 
-collect = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The collection service: judgments in and out.")
+collect = typer.Typer(rich_markup_mode=None)
+collect.callback(invoke_without_command=True)(service.serve)
 
 for _name, _verb in VERBS:
     app.command(_name)(_verb)

@@ -126,7 +126,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         return JSONResponse({"error": {"code": "http", "message": error.detail}}, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
-    def not_valid(request: Request, error: RequestValidationError) -> Response:
+    def not_valid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part != "body")
         return JSONResponse({"error": {"code": "invalid", "message": f"{where}: {first['msg']}"}}, 422)
@@ -151,7 +151,8 @@ def _error(request: Request, error: ServiceError) -> Response:
     if not _wants_page(request):
         return problem(error)
     service: Service = request.app.state.service
-    heading = {401: "Not signed in", 403: "Not allowed", 404: "Not found", 507: "Storage is full"}.get(error.status, "That did not work")
+    headings = {401: "Not signed in", 403: "Not allowed", 404: "Not found", 507: "Storage is full"}
+    heading = headings.get(error.status, "That did not work")
     frame = {"navigation": (), "path": request.url.path, "account": None, "csrf": ""}
     page = service.templates.get_template("service/error.html").render(**frame, heading=heading, message=str(error))
     return HTMLResponse(page, error.status)

@@ -152,7 +152,9 @@ class ServiceConfig(Config):
     invite_days: float = Field(default=14, gt=0)
     """How long an invitation is good for."""
     sign_in_attempts: int = Field(default=10, ge=1)
-    """Failed sign-ins that one name, or one address, has in `sign_in_window_minutes`."""
+    """Failed sign-ins that one name has in `sign_in_window_minutes`."""
+    sign_in_attempts_an_address: int = Field(default=200, ge=1)
+    """Failed sign-ins that one address has in that time: a whole team may sit behind it."""
     sign_in_window_minutes: float = Field(default=15, gt=0)
     """Over how long failed sign-ins are counted."""
     max_body_bytes: int = Field(default=1 << 20, ge=1024)

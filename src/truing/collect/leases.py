@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, RowMapping, and_, exists, insert, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, exists, insert, select, update
 
 from truing.collect import audit, campaigns
 from truing.collect.config import CampaignConfig
@@ -120,16 +120,18 @@ def release_all(connection: Connection, rater_id: int, *, now: float, by: int | 
     return len(ids)
 
 
+_LATE = (
+    select(lease.c.id)
+    .where(lease.c.state == "held", lease.c.expires_at < bindparam("now"))
+    .limit(1000)
+    .with_for_update(skip_locked=True)
+)
+_EXPIRE = update(lease).where(lease.c.id.in_(_LATE.scalar_subquery())).values(state="released").returning(lease.c.id)
+
+
 def expire(connection: Connection, *, now: float) -> int:
     """Release every lease that ran out. Returns how many."""
-    late = (
-        select(lease.c.id)
-        .where(lease.c.state == "held", lease.c.expires_at < now)
-        .limit(1000)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    ids = connection.scalars(update(lease).where(lease.c.id.in_(late)).values(state="released").returning(lease.c.id)).all()
+    ids = connection.scalars(_EXPIRE, {"now": now}).all()
     _open_slots(connection, ids)
     return len(ids)
 
@@ -162,24 +164,26 @@ def give_up_slot(connection: Connection, lease_id: str) -> None:
     _open_slots(connection, [lease_id])
 
 
+_SEEN = exists().where(lease.c.item_id == slot.c.item_id, lease.c.rater_id == bindparam("rater"), lease.c.state != "released")
+_FIRST = (
+    select(slot.c.id)
+    .where(slot.c.campaign_id == bindparam("campaign"), slot.c.state == "open", ~_SEEN)
+    .order_by(slot.c.rank, slot.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_TAKE = (
+    update(slot)
+    .where(slot.c.id == _FIRST.scalar_subquery())
+    .values(state="leased", lease_id=bindparam("new_lease_id"))
+    .returning(slot.c.id, slot.c.item_id, slot.c.lease_id, slot.c.campaign_id)
+)
+
+
 def _take_slot(connection: Connection, campaign_id: int, rater_id: int) -> RowMapping | None:
     """Take the first open slot of an item that this rater has not had, under a new lease's id."""
-    seen = exists().where(lease.c.item_id == slot.c.item_id, lease.c.rater_id == rater_id, lease.c.state != "released")
-    first = (
-        select(slot.c.id)
-        .where(slot.c.campaign_id == campaign_id, slot.c.state == "open", ~seen)
-        .order_by(slot.c.rank, slot.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    take = (
-        update(slot)
-        .where(slot.c.id == first)
-        .values(state="leased", lease_id=secrets.token_urlsafe(18))
-        .returning(slot.c.id, slot.c.item_id, slot.c.lease_id, slot.c.campaign_id)
-    )
-    return connection.execute(take).mappings().one_or_none()
+    values = {"campaign": campaign_id, "rater": rater_id, "new_lease_id": secrets.token_urlsafe(18)}
+    return connection.execute(_TAKE, values).mappings().one_or_none()
 
 
 def _lease_slot(
@@ -317,8 +321,9 @@ def _held(connection: Connection, campaign_id: int, rater_id: int) -> list[Lease
 
 
 def _renewed(connection: Connection, found: Lease, config: CampaignConfig, now: float) -> Lease:
-    connection.execute(update(lease).where(lease.c.id == found.lease_id).values(expires_at=_end(config, now)))
-    return get(connection, found.lease_id)
+    ends = _end(config, now)
+    connection.execute(update(lease).where(lease.c.id == found.lease_id).values(expires_at=ends))
+    return replace(found, expires_at=ends)
 
 
 def _open_slots(connection: Connection, lease_ids: Sequence[str]) -> None:

@@ -6,17 +6,22 @@ import functools
 import ipaddress
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import Connection
 from uvicorn.supervisors import Multiprocess
 
+from truing.collect import campaigns
 from truing.collect.accounts import invites
 from truing.collect.accounts.secret import service_key
-from truing.collect.config import ServiceConfig
+from truing.collect.campaigns import NewItem
+from truing.collect.config import CampaignConfig, ServiceConfig
 from truing.collect.database import Database, database_url, open_database
+from truing.collect.guidelines import versions
 from truing.errors import TruingError
 
 DATABASE = "collect.sqlite"
@@ -40,9 +45,7 @@ class Place:
         """The application, in the process that calls this."""
         from truing.collect.app import create_app
 
-        return create_app(
-            self.open(), self.config, folder=self.folder / EXPORTS, key=service_key(self.folder / KEY)
-        )
+        return create_app(self.open(), self.config, folder=self.folder / EXPORTS, key=service_key(self.folder / KEY))
 
 
 def place(folder: Path, database: str | None, config: ServiceConfig) -> Place:
@@ -61,10 +64,26 @@ def prepare(found: Place) -> str | None:
     return f"{found.config.public_url}/invite/{secret}" if secret else None
 
 
+def make_campaign(database: Database, config: CampaignConfig, items: Sequence[NewItem], guideline: str | None) -> int:
+    """A campaign with its items, made in one step: all of it or nothing. `guideline` is published first, as the next version."""
+
+    def work(connection: Connection) -> int:
+        now = time.time()
+        if guideline is not None:
+            present = versions.newest(connection, config.guideline)
+            after = present.guideline.version if present else 0
+            versions.publish(connection, config.guideline, guideline, now=now, after=after)
+        campaign_id = campaigns.create(connection, config, now=now)
+        campaigns.add_items(connection, campaign_id, items, now=now)
+        return campaign_id
+
+    return database.write(work)
+
+
 def serve(found: Place, host: str, port: int, processes: int = 1) -> None:
     """Serve until interrupted. Raises TruingError where the port is taken, or several processes are to share a SQLite file."""
     if processes > 1 and database_url(found.database).get_backend_name() == "sqlite":
-        raise TruingError("--processes: several processes need PostgreSQL (--database postgresql+psycopg://...); SQLite has one writer")
+        raise TruingError("--processes: several need PostgreSQL (--database postgresql+psycopg://...); SQLite has one writer")
     listening = listen(host, port)
     config = uvicorn.Config(
         functools.partial(_app, found),
@@ -80,7 +99,7 @@ def serve(found: Place, host: str, port: int, processes: int = 1) -> None:
     if processes == 1:
         server.run([listening])
     else:
-        Multiprocess(config, target=server.run, sockets=[listening]).run()
+        Multiprocess(config, sockets=[listening]).run()
 
 
 def _app(found: Place) -> FastAPI:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from sqlalchemy import select
 from tests.collect.people_world import add_account, answer, take
@@ -30,17 +28,6 @@ def test_nobody_sees_an_item_that_is_not_in_their_hands(world):
     other = add_account(world.database, "rater-2")
     with world.database.read() as connection, pytest.raises(NotFoundError):
         items.task(connection, lease.lease_id, other)
-
-
-def test_the_next_task_passes_over_what_the_tab_has_at_hand(world):
-    def following(holding):
-        return world.database.write(
-            lambda c: items.next_task(c, world.campaign_id, world.rater_id, now=1.0, rng=random.Random(0), holding=holding)
-        ).lease_id
-
-    first = following(())
-    assert following(()) == first
-    assert following((first,)) != first
 
 
 def test_the_difference_marks_both_sides(world):

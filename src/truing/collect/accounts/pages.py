@@ -25,12 +25,12 @@ def sign_in(request: Request, service: Serving, form: Form) -> Response:
     now, password, target = service.clock(), str(form.get("password", "")), _local(str(form.get("next", "/")))
     try:
         login = roles.normal_login(str(form.get("login", "")))
-        keys = (f"login:{login}", f"address:{_address(request)}")
+        address = _address(request)
         with service.database.read() as connection:
-            passwords.check_attempts(connection, keys, service.config, now=now)
+            passwords.check_attempts(connection, login, address, service.config, now=now)
             found = roles.by_login(connection, login)
         # Counted before it is tried: guesses sent side by side are each counted.
-        attempt = service.database.write(lambda connection: passwords.note_attempt(connection, keys, now=now))
+        attempt = service.database.write(lambda connection: passwords.note_attempt(connection, login, address, now=now))
         if not passwords.is_password(found["password_hash"] if found else None, password) or found is None:
             raise ServiceError("this name and password do not go together")
     except ServiceError as error:

@@ -47,21 +47,32 @@ def _nobodys() -> str:
     return _hasher.hash(secrets.token_urlsafe(32))
 
 
-def check_attempts(connection: Connection, keys: Collection[str], config: ServiceConfig, *, now: float) -> None:
-    """Raises TooManyAttemptsError where one of `keys` (a login, an address) failed too often lately."""
+def check_attempts(connection: Connection, login: str, address: str, config: ServiceConfig, *, now: float) -> None:
+    """Raises TooManyAttemptsError where this login, or this address, failed too often lately."""
+    allowed = {login_key(login): config.sign_in_attempts, address_key(address): config.sign_in_attempts_an_address}
     window_s = config.sign_in_window_minutes * 60
-    for key in keys:
+    for key, most in allowed.items():
         recent = (sign_in_attempt.c.key == key, sign_in_attempt.c.at.between(now - window_s, now + window_s))
         failed = connection.scalar(select(func.count()).select_from(sign_in_attempt).where(*recent)) or 0
-        if failed >= config.sign_in_attempts:
+        if failed >= most:
             raise TooManyAttemptsError(f"too many attempts. Wait {config.sign_in_window_minutes:g} minutes, then try again.")
 
 
-def note_attempt(connection: Connection, keys: Collection[str], *, now: float) -> list[int]:
-    """Count an attempt against `keys`; returns the ids to withdraw should it succeed. What is older than a day is forgotten."""
+def note_attempt(connection: Connection, login: str, address: str, *, now: float) -> list[int]:
+    """Count an attempt; returns the ids to withdraw should it succeed. What is older than a day is forgotten."""
     connection.execute(delete(sign_in_attempt).where(sign_in_attempt.c.at < now - DAY_S))
-    rows = [{"key": key, "at": now} for key in keys]
+    rows = [{"key": key, "at": now} for key in (login_key(login), address_key(address))]
     return list(connection.execute(insert(sign_in_attempt).returning(sign_in_attempt.c.id), rows).scalars())
+
+
+def login_key(login: str) -> str:
+    """What attempts on a login are counted under."""
+    return f"login:{login}"
+
+
+def address_key(address: str) -> str:
+    """What attempts from an address are counted under."""
+    return f"address:{address}"
 
 
 def withdraw_attempt(connection: Connection, ids: Collection[int]) -> None:

@@ -21,7 +21,7 @@ ADMIN_ONLY = frozenset({"people"})
 
 
 def create(connection: Connection, owner: RowMapping, name: str, scopes: Collection[str], *, now: float) -> tuple[int, str]:
-    """The token's id and its secret, shown once. Raises ServiceError for an unknown scope, NotAllowedError beyond the owner's role."""
+    """The token's id and its secret, shown once. Raises ServiceError for an unknown scope, NotAllowedError beyond the role."""
     if not scopes or set(scopes) - set(SCOPES):
         raise ServiceError(f"scopes: choose among {', '.join(SCOPES)}")
     if not may(owner["role"], scopes):

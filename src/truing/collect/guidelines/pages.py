@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy import Connection
 
 from truing.collect.adjudication import decisions
 from truing.collect.errors import ServiceError
@@ -48,7 +50,7 @@ def difference(visit: Visitor, before_id: int, after_id: int) -> HTMLResponse:
 
 
 @router.get("/guidelines/{guideline_id}/diff")
-def choose_difference(visit: Visitor, guideline_id: int, against: int) -> RedirectResponse:
+def choose_difference(_: Visitor, guideline_id: int, against: int) -> RedirectResponse:
     """The form's way to the address of a difference."""
     return RedirectResponse(f"/guidelines/{against}/diff/{guideline_id}", 303)
 
@@ -93,10 +95,8 @@ def publish(visit: LeadVisit, form: Form) -> HTMLResponse | RedirectResponse:
             changes = compare(before.guideline if before else Guideline(version=0, text=""), next_text)
             return visit.page("people/guideline_edit.html", **{**shown, "changes": changes})
 
-        def save(connection: versions.Connection) -> versions.Version:
-            made = versions.publish(
-                connection, name, text, now=visit.now, by=visit.account["id"], change_note=note, after=after
-            )
+        def save(connection: Connection) -> versions.Version:
+            made = versions.publish(connection, name, text, now=visit.now, by=visit.account["id"], change_note=note, after=after)
             if clause:
                 decisions.adopt(connection, decisions.proposal(connection, name, clause), made.guideline.version)
             return made
@@ -118,7 +118,7 @@ def clauses(visit: LeadVisit, guideline_id: int) -> HTMLResponse:
 
 def _editor(
     version: versions.Version | None = None, text: str = "", *, name: str = "", note: str = "", clause: str = ""
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """What the editor shows."""
     return {
         "version": version,

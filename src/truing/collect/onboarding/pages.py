@@ -67,16 +67,14 @@ def start(visit: Visitor, campaign_id: int, marked: bool = False) -> HTMLRespons
 
 
 @router.post("/campaigns/{campaign_id}/consent")
-def consent(visit: Visitor, form: Form, campaign_id: int) -> RedirectResponse:
+def consent(visit: Visitor, _: Form, campaign_id: int) -> RedirectResponse:
     """The person agrees to the text that was shown; its hash is kept. Opting in to harmful content is a choice of its own."""
 
     def save(connection: Connection) -> None:
         config = _open(connection, visit, campaign_id, Step.CONSENT)
         assert config.onboarding is not None
         digest = hashlib.sha256(config.onboarding.consent.encode()).hexdigest()
-        admission.record_step(
-            connection, visit.account["id"], campaign_id, Step.CONSENT, {"text_hash": digest}, now=visit.now
-        )
+        admission.record_step(connection, visit.account["id"], campaign_id, Step.CONSENT, {"text_hash": digest}, now=visit.now)
 
     visit.database.write(save)
     return _back(campaign_id)

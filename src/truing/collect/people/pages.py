@@ -72,9 +72,7 @@ def save_settings(visit: Visitor, form: Form) -> RedirectResponse:
 
     def save(connection: Connection) -> None:
         present = connection.scalar(select(account.c.settings).where(account.c.id == visit.account["id"])) or {}
-        connection.execute(
-            update(account).where(account.c.id == visit.account["id"]).values(settings={**present, **chosen})
-        )
+        connection.execute(update(account).where(account.c.id == visit.account["id"]).values(settings={**present, **chosen}))
 
     visit.database.write(save)
     return RedirectResponse("/me?saved=1#harm", 303)
@@ -147,7 +145,8 @@ def feedback(connection: Connection, account_id: int) -> list[GoldFeedback]:
             places = _on_screen(row.screen_order)
             question = str(row.prompt["messages"][-1]["content"])
             said = (verdict(given), verdict(known))
-            found.append(GoldFeedback(question, places.get(said[0], said[0]), places.get(said[1], said[1]), is_right, row.judged_at))
+            mine, right = (places.get(one, one) for one in said)
+            found.append(GoldFeedback(question, mine, right, is_right, row.judged_at))
     return found[:FEEDBACK_SHOWN]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
@@ -48,17 +47,9 @@ class GuidelinePanel:
         return tuple(section for section in self.sections if section.change)
 
 
-def next_task(
-    connection: Connection, campaign_id: int, rater_id: int, *, now: float, rng: random.Random, holding: Collection[str] = ()
-) -> TaskView | None:
-    """Lease what the rater is to do next. Raises what `leases.next_lease` raises."""
-    found = leases.next_lease(connection, campaign_id, rater_id, now=now, rng=rng, holding=holding)
-    return None if found is None else _view(connection, found)
-
-
 def task(connection: Connection, lease_id: str, rater_id: int) -> TaskView:
     """An item that the rater has in their hands. Raises NotFoundError where it is not theirs."""
-    return _view(connection, leases.get(connection, lease_id, rater_id))
+    return view(connection, leases.get(connection, lease_id, rater_id))
 
 
 def difference(connection: Connection, lease_id: str, rater_id: int) -> tuple[Markup, Markup]:
@@ -126,7 +117,8 @@ def fields_of(answers: Sequence[Answer]) -> dict[str, JsonValue]:
     return fields
 
 
-def _view(connection: Connection, found: Lease) -> TaskView:
+def view(connection: Connection, found: Lease) -> TaskView:
+    """A lease's item as the screen shows it."""
     row = campaigns.get(connection, found.campaign_id)
     config = campaigns.config_of(row)
     shown = versions.get(connection, row["guideline_id"]).guideline if row["guideline_id"] is not None else None

@@ -10,12 +10,13 @@ from markupsafe import Markup
 from pydantic import Field, JsonValue
 from sqlalchemy import Connection, update
 
-from truing.collect import campaigns, judgments
+from truing.collect import campaigns, judgments, leases
 from truing.collect.chat import conversations
 from truing.collect.chat.conversations import Comparing, Composing, Waiting
 from truing.collect.chat.routes import part as chat_part
 from truing.collect.errors import ConflictError, NotAllowedError, ServiceError
 from truing.collect.judgments import Acknowledgement, Submission
+from truing.collect.leases import Lease
 from truing.collect.onboarding.admission import OnboardingError
 from truing.collect.schema import account
 from truing.collect.screen import items
@@ -65,7 +66,7 @@ def save_settings(visit: Visitor, form: Form) -> Response:
 
 @router.get("/{campaign_id}")
 def rating_page(visit: Visitor, campaign_id: int) -> HTMLResponse:
-    """The screen with the rater's next item. Raises OnboardingError: the application answers with what comes first."""
+    """The screen with the rater's next item. Raises OnboardingError where something else comes first."""
     with visit.database.read() as connection:
         row = campaigns.get(connection, campaign_id)
     settings = settings_of(visit.account["settings"])
@@ -145,23 +146,27 @@ def undo(visit: Visitor, sent: Undo) -> Acknowledgement:
 def _next_part(visit: Visit, campaign_id: int, holding: list[str] | tuple[()]) -> str:
     rater_id = visit.account["id"]
 
-    def work(connection: Connection) -> TaskView | Composing | Waiting | None:
+    def work(connection: Connection) -> Lease | Composing | Waiting | None:
         now, rng = visit.now, visit.rng
         if campaigns.config_of(campaigns.get(connection, campaign_id)).live is not None:
             at = conversations.state(connection, campaign_id, rater_id, now=now, rng=rng)
             if at is not None:
-                return items.task(connection, at.lease_id, rater_id) if isinstance(at, Comparing) else at
-        return items.next_task(connection, campaign_id, rater_id, now=now, rng=rng, holding=holding)
+                return leases.get(connection, at.lease_id) if isinstance(at, Comparing) else at
+        return leases.next_lease(connection, campaign_id, rater_id, now=now, rng=rng, holding=holding)
 
     try:
-        view = visit.database.write(work)
+        found = visit.database.write(work)
     except OnboardingError:
         raise
     except (ConflictError, NotAllowedError) as error:
         return _nothing(visit, "Nothing is handed out just now", str(error))
-    if view is None:
+    if found is None:
         return _nothing(visit, "That was all for you", "Every item of this campaign that you can rate has been rated. Thank you.")
-    return _task_part(visit, view) if isinstance(view, TaskView) else chat_part(visit, view)
+    if not isinstance(found, Lease):
+        return chat_part(visit, found)
+    with visit.database.read() as connection:
+        view = items.view(connection, found)
+    return _task_part(visit, view)
 
 
 def _task_part(visit: Visit, view: TaskView) -> str:

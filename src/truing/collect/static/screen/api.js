@@ -26,7 +26,7 @@ export class Refusal extends Error {
     let message = `the service answered ${response.status}`;
     try {
       const body = await response.json();
-      message = body.error.message;
+      message = body.error?.message ?? message;
     } catch {
       // Not every answer has words: a proxy's, for one.
     }

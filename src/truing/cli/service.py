@@ -1,0 +1,118 @@
+"""Verbs of the collection service itself: serve it, migrate it, make a campaign in it, back it up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Database = Annotated[
+    str | None,
+    typer.Option("--database", metavar="URL|PATH", help="A SQLite file, or postgresql+psycopg://... (default: in --folder)."),
+]
+Folder = Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where the service keeps its database, key and exports.")]
+DEFAULT_FOLDER = Path("truing-collect")
+
+
+def serve(
+    context: typer.Context,
+    database: Database = None,
+    folder: Folder = DEFAULT_FOLDER,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = 8000,
+    public_url: Annotated[
+        str | None, typer.Option("--public-url", metavar="URL", help="Where browsers reach it, if not at host and port.")
+    ] = None,
+    processes: Annotated[int, typer.Option("--processes", min=1, max=64, help="Processes to serve with (PostgreSQL).")] = 1,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings of the service: TOML.")] = None,
+) -> None:
+    """Preference collection: serve it (no verb), or do one of the things below."""
+    if context.invoked_subcommand is not None:
+        return
+
+    from truing.collect import serve as serving
+    from truing.collect.config import ServiceConfig
+    from truing.config import load
+
+    shown = f"[{host}]" if ":" in host else host
+    overrides = [f'public_url="{public_url or f"http://{shown}:{port}"}"'] if public_url or config is None else []
+    settings = load(ServiceConfig, config, overrides)
+    found = serving.place(folder, database, settings)
+    link = serving.prepare(found)
+    warning = serving.exposure(host, settings)
+    if warning:
+        typer.echo(f"note: {warning}", err=True)
+    typer.echo(f"{settings.public_url}  (data in {found.folder}; stop with Ctrl-C)")
+    if link:
+        typer.echo(f"make the first administrator, once: {link}")
+    serving.serve(found, host, port, processes)
+
+
+def migrate(
+    direction: Annotated[Literal["up", "down"], typer.Argument(help="up: to the newest schema. down: one step back.")],
+    to: Annotated[str | None, typer.Option("--to", metavar="REVISION", help="Revision to go to; 'base' empties it.")] = None,
+    database: Database = None,
+    folder: Folder = DEFAULT_FOLDER,
+) -> None:
+    """Bring the database's schema up or down. Back it up first; stop the service before going down."""
+    from truing.collect import migrate as migrations
+    from truing.collect.database import open_engine
+
+    engine = open_engine(_location(folder, database))
+    try:
+        before = migrations.current(engine)
+        if direction == "up":
+            migrations.upgrade(engine, to or "head")
+        else:
+            migrations.downgrade(engine, to or "-1")
+        typer.echo(f"schema {before or 'empty'} -> {migrations.current(engine) or 'empty'}")
+    finally:
+        engine.dispose()
+
+
+def campaign(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help='The campaign\'s settings: TOML; `preset = "hh"` starts from one.')
+    ],
+    items: Annotated[Path | None, typer.Option("--items", metavar="FILE", help="Items to add: JSONL, one item a line.")] = None,
+    guideline: Annotated[
+        Path | None, typer.Option("--guideline", metavar="FILE", help="Markdown to publish as the guideline that FILE names.")
+    ] = None,
+    database: Database = None,
+    folder: Folder = DEFAULT_FOLDER,
+) -> None:
+    """Make a campaign in the service's database, running or not."""
+    from truing.collect.campaigns import NewItem, resolved
+    from truing.collect.database import open_database
+    from truing.collect.serve import make_campaign
+    from truing.config import read_toml
+    from truing.store.files import read_records
+
+    settings = resolved(read_toml(file), str(file))
+    rows = read_records(items, NewItem) if items else []
+    text = guideline.read_text(encoding="utf-8") if guideline else None
+    opened = open_database(_location(folder, database))
+    try:
+        campaign_id = make_campaign(opened, settings, rows, text)
+    finally:
+        opened.close()
+    typer.echo(f"campaign {campaign_id} ({settings.name}): {len(rows)} items, {settings.overlap} judgments each")
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; it appears whole or not at all.")],
+    database: Database = None,
+    folder: Folder = DEFAULT_FOLDER,
+) -> None:
+    """Copy the SQLite database while the service runs."""
+    from truing.collect.backup import backup as copy
+
+    size_bytes = copy(_location(folder, database), target)
+    typer.echo(f"{target}: {size_bytes / 1e6:.1f} MB. Keep {folder / 'service.key'} with it.")
+
+
+def _location(folder: Path, database: str | None) -> str:
+    from truing.collect.serve import DATABASE
+
+    return database or str(folder / DATABASE)
