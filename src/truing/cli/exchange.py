@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from truing.cli.options import AsJson
+from truing.cli.options import LOCAL, AsJson, Url
 
-Url = Annotated[str, typer.Option("--url", metavar="URL", help="Where the service listens.")]
-LOCAL = "http://127.0.0.1:8000"
 
 FormatName = Annotated[
     str | None, typer.Option("--format", metavar="NAME", help="The file's format (default: recognised by its columns).")
@@ -100,26 +98,6 @@ def export(
         known = {found.name: found for found in client.exports()}
         begun = known.get(name) or client.start_export(name, campaign, batches=batch or [], pairs=pairs or [])
         print_artifact(client.download(client.wait_for_export(begun.id).id, out), as_json=json)
-
-
-def worker(
-    policy: Annotated[list[str], typer.Option("--policy", metavar="NAME=MODEL", help="A policy to sample from. Repeatable.")],
-    url: Url = LOCAL,
-    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 = always the likeliest token.")] = 0.7,
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")] = 512,
-    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal answers to equal requests.")] = 0,
-) -> None:
-    """Answer the live chats of a running service with policies of this machine (token: TRUING_COLLECT_TOKEN, scope replies)."""
-    from truing.cli.output import print_text
-    from truing.collect.client import Client
-    from truing.program.replies import Policies, named, pause, serve
-    from truing.rollout.sampler import SamplingSettings
-
-    models = named(policy)
-    policies = Policies(models, SamplingSettings(temperature=temperature, max_new_tokens=max_new_tokens), seed)
-    with Client.from_environment(url) as client:
-        print_text(f"answering for {', '.join(models)} at {url}; Ctrl-C ends it")
-        serve(client, tuple(models), policies.respond, wait=pause)
 
 
 def _names(fields: list[str] | None) -> dict[str, str]:
