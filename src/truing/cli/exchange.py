@@ -9,7 +9,6 @@ import typer
 
 from truing.cli.options import LOCAL, AsJson, Url
 
-
 FormatName = Annotated[
     str | None, typer.Option("--format", metavar="NAME", help="The file's format (default: recognised by its columns).")
 ]
