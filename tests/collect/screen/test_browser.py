@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import select
 from tests.collect.people_world import add_account, add_campaign
 from tests.collect.rendering.corpus import MARKER, TEXTS
-from tests.collect.screen.serving import COOKIE, Server, service, session_of
-from tests.program.report.test_browser import ARGUMENTS, CHROMIUM
+from tests.collect.screen.serving import COOKIE, Server, axe, service, session_of
 
 from truing.collect import campaigns
 from truing.collect.campaigns import NewItem
@@ -23,17 +22,6 @@ from truing.records import Prompt
 pytestmark = pytest.mark.browser
 WIDE, PHONE, ENLARGED = {"width": 1280, "height": 800}, {"width": 390, "height": 844}, {"width": 320, "height": 256}
 EVERYTHING = (PairTask(), ScalesTask(attributes=(Attribute(name="tone"), Attribute(name="depth"))), CritiqueTask(), RewriteTask())
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'truing[browser]'")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: install one, or name it with CHROMIUM=/path")
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -95,13 +83,6 @@ def wait_for_judgments(page, world, count):
     page.wait_for_function("() => !document.querySelector('#outbox-state').textContent")
     assert len(saved(world)) == count
     return saved(world)
-
-
-def axe(page):
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    return [(v["id"], [n["target"] for n in v["nodes"]]) for v in found]
 
 
 def test_twenty_comparisons_by_keyboard_one_taken_back(desk, world):

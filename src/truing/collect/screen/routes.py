@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -18,6 +19,7 @@ from truing.collect.errors import ConflictError, NotAllowedError, ServiceError
 from truing.collect.judgments import Acknowledgement, Submission
 from truing.collect.leases import Lease
 from truing.collect.onboarding.admission import OnboardingError
+from truing.collect.people.limits import BLUR
 from truing.collect.schema import account
 from truing.collect.screen import items
 from truing.collect.screen.keys import ACTIONS, SETTING, ScreenSettings, from_form, key_label, settings_of
@@ -171,9 +173,10 @@ def _next_part(visit: Visit, campaign_id: int, holding: list[str] | tuple[()]) -
 
 def _task_part(visit: Visit, view: TaskView) -> str:
     settings = settings_of(visit.account["settings"])
-    return visit.render(
-        "screen/task.html", view=view, keys=settings.key_of, key_label=key_label, words_of=words_of, skip_reasons=SKIP_REASONS
-    )
+    is_veiled = view.is_veiled and visit.account["settings"].get(BLUR, True)
+    shown = replace(view, is_veiled=is_veiled)
+    context = {"keys": settings.key_of, "key_label": key_label, "words_of": words_of, "skip_reasons": SKIP_REASONS}
+    return visit.render("screen/task.html", view=shown, **context)
 
 
 def _nothing(visit: Visit, heading: str, text: str, onward: tuple[str, str] | None = None) -> str:
