@@ -89,6 +89,7 @@ COLLECT_VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("backup", service.backup),
     ("import", exchange.import_file),
     ("export", exchange.export),
+    ("worker", service.worker),
 )
 """Verbs of `truing collect`."""
 

@@ -7,10 +7,7 @@ from typing import Annotated
 
 import typer
 
-from truing.cli.options import AsJson
-
-Url = Annotated[str, typer.Option("--url", metavar="URL", help="Where the service listens.")]
-LOCAL = "http://127.0.0.1:8000"
+from truing.cli.options import LOCAL, AsJson, Url
 
 FormatName = Annotated[
     str | None, typer.Option("--format", metavar="NAME", help="The file's format (default: recognised by its columns).")

@@ -42,3 +42,5 @@ Labels = Annotated[
     str | None, typer.Option("--labels", metavar="HOW", help="Judgments to labels: majority, dawid_skene or rater_model.")
 ]
 RewardModel = Annotated[str | None, typer.Option("--reward", metavar="DIR", help="A finished reward-model artifact.")]
+Url = Annotated[str, typer.Option("--url", metavar="URL", help="Where the service listens.")]
+LOCAL = "http://127.0.0.1:8000"

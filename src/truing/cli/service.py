@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from truing.cli.options import LOCAL, Url
+
 Database = Annotated[
     str | None,
     typer.Option("--database", metavar="URL|PATH", help="A SQLite file, or postgresql+psycopg://... (default: in --folder)."),
@@ -110,6 +112,26 @@ def backup(
 
     size_bytes = copy(_location(folder, database), target)
     typer.echo(f"{target}: {size_bytes / 1e6:.1f} MB. Keep {folder / 'service.key'} with it.")
+
+
+def worker(
+    policy: Annotated[list[str], typer.Option("--policy", metavar="NAME=MODEL", help="A policy to sample from. Repeatable.")],
+    url: Url = LOCAL,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 = always the likeliest token.")] = 0.7,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")] = 512,
+    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal answers to equal requests.")] = 0,
+) -> None:
+    """Answer the live chats of a running service with policies of this machine (token: TRUING_COLLECT_TOKEN, scope replies)."""
+    from truing.cli.output import print_text
+    from truing.collect.client import Client
+    from truing.program.replies import Policies, named, pause, serve
+    from truing.rollout.sampler import SamplingSettings
+
+    models = named(policy)
+    policies = Policies(models, SamplingSettings(temperature=temperature, max_new_tokens=max_new_tokens), seed)
+    with Client.from_environment(url) as client:
+        print_text(f"answering for {', '.join(models)} at {url}; Ctrl-C ends it")
+        serve(client, tuple(models), policies.respond, wait=pause)
 
 
 def _location(folder: Path, database: str | None) -> str:

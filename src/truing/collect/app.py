@@ -25,6 +25,7 @@ from starlette.exceptions import HTTPException
 from truing.collect import api, home
 from truing.collect.accounts import oidc
 from truing.collect.accounts import pages as accounts_pages
+from truing.collect.chat import routes as chat_routes
 from truing.collect.config import ServiceConfig
 from truing.collect.database import Database
 from truing.collect.errors import InternalError, NotFoundError, NotSignedInError, ServiceError, StorageFullError
@@ -44,6 +45,7 @@ PAGES: tuple[APIRouter, ...] = (
     oidc.router,
     home.router,
     screen_routes.router,
+    chat_routes.router,
     onboarding_pages.router,
     guidelines_pages.router,
     people_pages.router,
@@ -94,7 +96,7 @@ def create_app(
     )
     for router in PAGES:
         app.include_router(router, include_in_schema=False)
-    for router in (api.router, exchange_routes.make_router(exchange)):
+    for router in (api.router, chat_routes.api, exchange_routes.make_router(exchange)):
         app.include_router(router)
     app.add_api_route("/health", _health, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))

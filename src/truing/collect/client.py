@@ -35,6 +35,7 @@ from truing.collect.api_records import (
     ImportResult,
     WebhookView,
 )
+from truing.collect.chat.replies import ReplyRequest, ReplyRequests, ReplyState, WantedReplies, WrittenReply
 from truing.errors import TruingError
 from truing.records import Comparison, Record
 from truing.store.artifacts import MANIFEST, Artifact, read_artifact, verify
@@ -188,6 +189,15 @@ class Client:
             raise TruingError(f"{partial}: {', '.join(damaged)} came damaged; download again")
         partial.rename(folder)
         return read_artifact(folder)
+
+    def take_replies(self, policies: Sequence[str], limit: int = 8) -> tuple[ReplyRequest, ...]:
+        """Answers that live chats wait for, of these policies; each is to be finished. Empty where nobody waits."""
+        wanted = WantedReplies(policies=tuple(policies), limit=limit)
+        return self._one("POST", "/replies/take", ReplyRequests, json=wanted.model_dump(mode="json")).requests
+
+    def finish_reply(self, reply_id: int, written: WrittenReply) -> ReplyState:
+        """Bring an answer, or say why there is none."""
+        return self._one("POST", f"/replies/{reply_id}", ReplyState, json=written.model_dump(mode="json"))
 
     def add_webhook(self, url: str, actions: Sequence[str]) -> WebhookView:
         """Have events posted to a URL; the answer holds the secret that they are signed with, shown this once."""

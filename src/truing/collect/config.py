@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from truing.collect.chat.config import LiveConfig
 from truing.collect.onboarding.config import OnboardingConfig
 from truing.collect.people.config import CompletionConfig, ExposureConfig, PayConfig
 from truing.config import Config
@@ -111,6 +112,8 @@ class CampaignConfig(Config):
     """What raters do before their first item; None = nothing (a team's own people)."""
     pay: PayConfig = PayConfig()
     exposure: ExposureConfig = ExposureConfig()
+    live: LiveConfig | None = None
+    """Raters talk with two policies, whose answers become the items; None = items are added."""
     completion: CompletionConfig | None = None
     """For raters who come from a crowd platform."""
 
@@ -123,6 +126,8 @@ class CampaignConfig(Config):
             raise ValueError("tasks: a campaign compares by pair or by ranking, not both")
         if self.gold_share + self.repeat_share > 0.5:
             raise ValueError("gold_share + repeat_share: at most half of what a rater sees")
+        if self.live is not None and (types[0] != "pair" or self.overlap != 1):
+            raise ValueError("live: the rater who talks compares a pair: tasks begin with a pair, overlap = 1")
         return self
 
 

@@ -70,6 +70,21 @@ def next_lease(
     return _insert(connection, special, campaign_id, rater_id, config, now)
 
 
+def lease_item(connection: Connection, item_id: int, rater_id: int, *, now: float, rng: random.Random) -> Lease:
+    """Lease this very item, made a moment ago for this rater. Raises ConflictError where it has no open slot."""
+    first = select(slot.c.id).where(slot.c.item_id == item_id, slot.c.state == "open").limit(1).scalar_subquery()
+    take = update(slot).where(slot.c.id == first).values(state="leased", lease_id=secrets.token_urlsafe(18))
+    row = (
+        connection.execute(take.returning(slot.c.id, slot.c.item_id, slot.c.lease_id, slot.c.campaign_id))
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise ConflictError("this item is in somebody else's hands")
+    config = campaigns.config_of(campaigns.get(connection, row["campaign_id"]))
+    return _lease_slot(connection, row, rater_id, config, now, rng)
+
+
 def get(connection: Connection, lease_id: str, rater_id: int | None = None, *, lock: bool = False) -> Lease:
     """A lease; with `rater_id`, only where it is theirs. Raises NotFoundError.
 

@@ -162,7 +162,7 @@ item = Table(
     Column("prompt", JSON, nullable=False),
     Column("responses", JSON, nullable=False),
     Column("policies", JSON, nullable=False),
-    Column("gold", JSON, nullable=True),
+    Column("gold", JSON(none_as_null=True), nullable=True),
     Column("source", String(200), nullable=False, server_default=""),
     Column("item_group", String(200), nullable=False, server_default=""),
     Column("strategy", String(60), nullable=False, server_default=""),
@@ -326,10 +326,10 @@ adjudication = Table(
     _to("item_id", "item"),
     _to("decided_by", "account", nullable=True),
     Column("status", String(10), nullable=False),
-    Column("answers", JSON, nullable=True),
+    Column("answers", JSON(none_as_null=True), nullable=True),
     Column("clause", String(100), nullable=False, server_default=""),
     Column("note", Text, nullable=False, server_default=""),
-    Column("amendment", JSON, nullable=True),
+    Column("amendment", JSON(none_as_null=True), nullable=True),
     _at("created_at"),
     _at("decided_at", nullable=True),
     UniqueConstraint("item_id"),
@@ -361,6 +361,45 @@ export_member = Table(
     _to("export_id", "export"),
     _to("judgment_id", "judgment", index=True),
     UniqueConstraint("export_id", "judgment_id"),
+)
+
+chat = Table(
+    # A rater's conversation with two policies at a time. Each turn's answers are an item of their own.
+    "chat",
+    metadata,
+    _id(),
+    _to("campaign_id", "campaign"),
+    _to("rater_id", "account"),
+    # Up to and with the rater's last message.
+    Column("messages", JSON, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("state", String(10), nullable=False),
+    # The comparison of the turn, once its answers are there.
+    Column("lease_id", String(40), ForeignKey("lease.id"), nullable=True),
+    _at("created_at"),
+    _at("asked_at"),
+    Index("ix_chat_rater_id_campaign_id", "rater_id", "campaign_id"),
+    CheckConstraint("state IN ('composing', 'waiting', 'comparing', 'ended')", name="state"),
+)
+
+reply = Table(
+    # An answer that a chat waits for, of one policy. Workers take and write them.
+    "reply",
+    metadata,
+    _id(),
+    _to("chat_id", "chat"),
+    Column("turn", Integer, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("policy", String(200), nullable=False),
+    Column("messages", JSON, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    _at("asked_at"),
+    _at("taken_at", nullable=True),
+    UniqueConstraint("chat_id", "turn", "place"),
+    Index("ix_reply_state_policy", "state", "policy"),
+    CheckConstraint("state IN ('waiting', 'taken', 'done', 'failed')", name="state"),
 )
 
 webhook = Table(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,13 +19,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sqlalchemy import RowMapping
 from starlette.datastructures import FormData
 
+from truing.collect import words
 from truing.collect.accounts import roles, sessions, tokens
 from truing.collect.accounts.roles import Role
 from truing.collect.accounts.secret import csrf_token
 from truing.collect.accounts.tokens import Scope
 from truing.collect.config import ServiceConfig
+from truing.collect.dashboard import plots
 from truing.collect.database import Database
 from truing.collect.errors import NotAllowedError, NotSignedInError
+from truing.collect.people.ledger import money
+from truing.collect.rendering.markdown import render
+from truing.collect.rendering.visible import visible
 
 Clock = Callable[[], float]
 """Seconds since 1970 UTC."""
@@ -66,7 +72,10 @@ class Service:
 def new_templates() -> Environment:
     """Jinja2 over `collect/templates`; everything is escaped, and a missing value is an error."""
     loader = PackageLoader("truing.collect", "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"guideline_markdown": partial(render, live_links=True), "visible": visible}
+    made.globals |= {"words": words, "money": money, "plots": plots}
+    return made
 
 
 def service_of(request: Request) -> Service:

@@ -40,3 +40,11 @@ class Server:
     def __exit__(self, *_):
         self._server.should_exit = True
         self._thread.join()
+
+
+def axe(page):
+    """What axe finds wrong with a page: (rule, where)."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [(v["id"], [n["target"] for n in v["nodes"]]) for v in found]

@@ -9,11 +9,12 @@ import pytest
 from sqlalchemy import select
 from tests.collect.people_world import add_account, add_campaign
 from tests.collect.rendering.corpus import MARKER, TEXTS
-from tests.collect.screen.serving import COOKIE, Server, service, session_of
-from tests.program.report.test_browser import ARGUMENTS, CHROMIUM
+from tests.collect.screen.serving import COOKIE, Server, axe, service, session_of
 
 from truing.collect import campaigns
 from truing.collect.campaigns import NewItem
+from truing.collect.chat import replies
+from truing.collect.chat.replies import WrittenReply
 from truing.collect.config import Attribute, CritiqueTask, PairTask, RankingTask, RewriteTask, ScalesTask
 from truing.collect.schema import judgment
 from truing.records import Prompt
@@ -21,17 +22,6 @@ from truing.records import Prompt
 pytestmark = pytest.mark.browser
 WIDE, PHONE, ENLARGED = {"width": 1280, "height": 800}, {"width": 390, "height": 844}, {"width": 320, "height": 256}
 EVERYTHING = (PairTask(), ScalesTask(attributes=(Attribute(name="tone"), Attribute(name="depth"))), CritiqueTask(), RewriteTask())
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'truing[browser]'")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: install one, or name it with CHROMIUM=/path")
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -93,13 +83,6 @@ def wait_for_judgments(page, world, count):
     page.wait_for_function("() => !document.querySelector('#outbox-state').textContent")
     assert len(saved(world)) == count
     return saved(world)
-
-
-def axe(page):
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    return [(v["id"], [n["target"] for n in v["nodes"]]) for v in found]
 
 
 def test_twenty_comparisons_by_keyboard_one_taken_back(desk, world):
@@ -300,3 +283,23 @@ def test_who_has_not_read_the_new_guideline_is_sent_to_it(desk, world):
     page.reload()
     assert page.url.endswith("/start")
     assert axe(page) == []
+
+
+def test_a_live_chat_by_keyboard(desk, world):
+    page = desk((PairTask(),), [], live={"policies": ("alpha", "beta")})
+    page.keyboard.insert_text("Hello there?")
+    assert axe(page) == []
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("Two answers are being written.").wait_for()
+    assert axe(page) == []
+    for request in world.database.write(lambda c: replies.take(c, ("alpha", "beta"), 8, now=1.0)):
+        written = WrittenReply(text="An answer of **one** policy.")
+        world.database.write(lambda c, r=request, w=written: replies.finish(c, r.reply_id, w))
+    page.locator("#task").wait_for()
+    pressed(page, "2", "Enter")
+    page.get_by_label("Your next message").wait_for()
+    assert page.get_by_text("An answer of one policy.").is_visible()
+    assert axe(page) == []
+    page.get_by_role("button", name="Begin another conversation").click()
+    page.get_by_role("heading", name="Begin a conversation").wait_for()
+    wait_for_judgments(page, world, 1)

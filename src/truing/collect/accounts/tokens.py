@@ -13,9 +13,9 @@ from truing.collect.accounts.secret import hashed, new_secret
 from truing.collect.errors import NotAllowedError, NotFoundError, NotSignedInError, ServiceError
 from truing.collect.schema import account, api_token
 
-Scope = Literal["read", "campaigns", "export", "webhooks", "people"]
+Scope = Literal["read", "campaigns", "export", "webhooks", "people", "replies"]
 """read: see campaigns and judgments. campaigns: make and change them, add items. export: freeze and fetch sets. webhooks. people:
-invite, and make tokens."""
+invite, and make tokens. replies: answer live chats, as a worker does."""
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 ADMIN_ONLY = frozenset({"people"})
 

@@ -14,6 +14,7 @@ from truing.collect.schema import account, campaign, lease
 
 OPTED_IN = "harm_opt_in"
 OWN_CAP = "harm_per_day"
+BLUR = "blur_harm"
 
 
 def check(connection: Connection, config: CampaignConfig, rater_id: int, *, now: float) -> None:

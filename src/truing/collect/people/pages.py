@@ -14,7 +14,7 @@ from truing.collect.dashboard.board import rated_rows
 from truing.collect.dashboard.numbers import drift, gold_accuracy, median_active_s, self_agreement
 from truing.collect.errors import NotFoundError, ServiceError
 from truing.collect.people import completion, earnings, erasure, messages
-from truing.collect.people.limits import OPTED_IN, OWN_CAP
+from truing.collect.people.limits import BLUR, OPTED_IN, OWN_CAP
 from truing.collect.schema import account, item, judgment, qualification
 from truing.collect.verdicts import agrees, parse, verdict
 from truing.collect.web import Form, Visitor
@@ -22,7 +22,6 @@ from truing.collect.words import DAY_S
 
 router = APIRouter()
 FEEDBACK_SHOWN = 10
-BLUR = "blur_harm"
 _DAYS = 14
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 from pydantic import Field, JsonValue
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from truing.collect import campaigns, judgments, leases
+from truing.collect.chat import conversations
+from truing.collect.chat.conversations import Comparing, Composing, Waiting
+from truing.collect.chat.routes import part as chat_part
 from truing.collect.errors import ConflictError, NotAllowedError, ServiceError
 from truing.collect.judgments import Acknowledgement, Submission
+from truing.collect.leases import Lease
 from truing.collect.onboarding.admission import OnboardingError
+from truing.collect.people.limits import BLUR
 from truing.collect.schema import account
 from truing.collect.screen import items
 from truing.collect.screen.keys import ACTIONS, SETTING, ScreenSettings, from_form, key_label, settings_of
@@ -141,16 +147,25 @@ def undo(visit: Visitor, sent: Undo) -> Acknowledgement:
 
 def _next_part(visit: Visit, campaign_id: int, holding: list[str] | tuple[()]) -> str:
     rater_id = visit.account["id"]
+
+    def work(connection: Connection) -> Lease | Composing | Waiting | None:
+        now, rng = visit.now, visit.rng
+        if campaigns.config_of(campaigns.get(connection, campaign_id)).live is not None:
+            at = conversations.state(connection, campaign_id, rater_id, now=now, rng=rng)
+            if at is not None:
+                return leases.get(connection, at.lease_id) if isinstance(at, Comparing) else at
+        return leases.next_lease(connection, campaign_id, rater_id, now=now, rng=rng, holding=holding)
+
     try:
-        found = visit.database.write(
-            lambda c: leases.next_lease(c, campaign_id, rater_id, now=visit.now, rng=visit.rng, holding=holding)
-        )
+        found = visit.database.write(work)
     except OnboardingError:
         raise
     except (ConflictError, NotAllowedError) as error:
         return _nothing(visit, "Nothing is handed out just now", str(error))
     if found is None:
         return _nothing(visit, "That was all for you", "Every item of this campaign that you can rate has been rated. Thank you.")
+    if not isinstance(found, Lease):
+        return chat_part(visit, found)
     with visit.database.read() as connection:
         view = items.view(connection, found)
     return _task_part(visit, view)
@@ -158,9 +173,10 @@ def _next_part(visit: Visit, campaign_id: int, holding: list[str] | tuple[()]) -
 
 def _task_part(visit: Visit, view: TaskView) -> str:
     settings = settings_of(visit.account["settings"])
-    return visit.render(
-        "screen/task.html", view=view, keys=settings.key_of, key_label=key_label, words_of=words_of, skip_reasons=SKIP_REASONS
-    )
+    is_veiled = view.is_veiled and visit.account["settings"].get(BLUR, True)
+    shown = replace(view, is_veiled=is_veiled)
+    context = {"keys": settings.key_of, "key_label": key_label, "words_of": words_of, "skip_reasons": SKIP_REASONS}
+    return visit.render("screen/task.html", view=shown, **context)
 
 
 def _nothing(visit: Visit, heading: str, text: str, onward: tuple[str, str] | None = None) -> str:

@@ -3,6 +3,7 @@
 import { ActiveClock } from "./active.js";
 import { answerOf } from "./answer.js";
 import { fragment, newKey, Refusal, request } from "./api.js";
+import { Chat } from "./chat.js";
 import { Drafts } from "./drafts.js";
 import { read, write } from "./fields.js";
 import { listen } from "./keyboard.js";
@@ -22,6 +23,7 @@ const RETRY_MS = 5_000;
 const clock = new ActiveClock();
 const drafts = new Drafts(rater);
 const sent = [];
+const chat = new Chat(campaign, takeNext, say);
 let ranking;
 let ahead;
 
@@ -58,7 +60,10 @@ function show(html) {
   stage.innerHTML = html;
   const task = form();
   ranking = undefined;
-  if (!task) return stage.querySelector("h1")?.focus();
+  if (!task) {
+    stage.querySelector("h1")?.focus();
+    return chat.shown();
+  }
   const draft = drafts.of(task);
   clock.restart(draft.active_s ?? 0);
   if (draft.fields) write(task, draft.fields);
@@ -148,6 +153,7 @@ function send(content) {
 
 const actions = {
   submit() {
+    if (document.getElementById("chat")) return chat.send();
     const task = form();
     if (!task || task.inert || task.querySelector(".dock").inert) return;
     const content = answerOf(task);
@@ -219,6 +225,7 @@ const actions = {
     guideline.focus();
   },
 
+  "end-chat": () => chat.end(),
   help: () => (help.open ? help.close() : help.showModal()),
   "close-help": () => help.close(),
 
@@ -327,7 +334,8 @@ stage.addEventListener("input", (event) => {
 });
 stage.addEventListener("submit", (event) => {
   event.preventDefault();
-  actions.submit();
+  if (event.target.id === "chat") chat.send();
+  else actions.submit();
 });
 document.addEventListener("click", (event) => {
   const name = event.target.closest("[data-do]")?.dataset.do;

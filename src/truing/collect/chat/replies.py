@@ -1,0 +1,93 @@
+"""Answers that live chats wait for: a queue in the database, from which workers elsewhere take.
+
+A worker that dies leaves its requests to the next one. What it sends for a request that was answered meanwhile changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+from pydantic import Field
+from sqlalchemy import Connection, and_, insert, or_, select, update
+
+from truing.collect.answers import MAX_TEXT
+from truing.collect.chat.config import PolicyName
+from truing.collect.errors import NotFoundError
+from truing.collect.schema import reply
+from truing.records import Message, Record
+
+TAKEN_S = 60.0
+"""After so long without an answer, a request is offered to another worker."""
+
+
+class ReplyRequest(Record):
+    """One answer that is wanted of one policy. Who asked, and beside whom the answer will stand, is not said."""
+
+    reply_id: int
+    policy: str
+    messages: tuple[Message, ...]
+
+
+class WantedReplies(Record):
+    """What a worker can do: the policies it samples from, and how many answers at once."""
+
+    policies: tuple[PolicyName, ...] = Field(min_length=1, max_length=20)
+    limit: int = Field(default=8, ge=1, le=64)
+
+
+class ReplyRequests(Record):
+    """The requests that a worker was given; empty = nobody waits."""
+
+    requests: tuple[ReplyRequest, ...]
+
+
+class WrittenReply(Record):
+    """A policy's answer, or why there is none."""
+
+    text: str = Field(default="", max_length=MAX_TEXT)
+    error: str = Field(default="", max_length=2_000)
+
+
+class ReplyState(Record):
+    """What became of a request."""
+
+    reply_id: int
+    state: Literal["waiting", "taken", "done", "failed"]
+
+
+def ask(
+    connection: Connection, chat_id: int, turn: int, policies: Sequence[str], messages: Sequence[Message], *, now: float
+) -> None:
+    """Want one answer of each policy to a conversation."""
+    shared = {"chat_id": chat_id, "turn": turn, "state": "waiting", "asked_at": now, "text": "", "error": ""}
+    said = [message.model_dump(mode="json") for message in messages]
+    rows = [{**shared, "place": place, "policy": name, "messages": said} for place, name in enumerate(policies)]
+    connection.execute(insert(reply), rows)
+
+
+def take(connection: Connection, policies: Collection[str], limit: int, *, now: float) -> tuple[ReplyRequest, ...]:
+    """The oldest requests that nobody is at work on, for a worker that samples from these policies."""
+    is_free = or_(reply.c.state == "waiting", and_(reply.c.state == "taken", reply.c.taken_at < now - TAKEN_S))
+    oldest = (
+        select(reply.c.id)
+        .where(is_free, reply.c.policy.in_(policies))
+        .order_by(reply.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    taken = update(reply).where(reply.c.id.in_(oldest)).values(state="taken", taken_at=now)
+    rows = connection.execute(taken.returning(reply.c.id, reply.c.policy, reply.c.messages)).all()
+    return tuple(ReplyRequest(reply_id=row.id, policy=row.policy, messages=row.messages) for row in sorted(rows))
+
+
+def finish(connection: Connection, reply_id: int, written: WrittenReply) -> ReplyState:
+    """Keep an answer, the first that comes. Raises NotFoundError."""
+    values = {"state": "failed", "error": written.error} if written.error else {"state": "done", "text": written.text}
+    unanswered = (reply.c.id == reply_id, reply.c.state.in_(("waiting", "taken")))
+    connection.execute(update(reply).where(*unanswered).values(**values))
+    state = connection.scalar(select(reply.c.state).where(reply.c.id == reply_id))
+    if state is None:
+        raise NotFoundError("there is no such request")
+    return ReplyState(reply_id=reply_id, state=state)

@@ -1,0 +1,90 @@
+"""The worker behind live chats: takes requests from a collection service, samples, and brings the answers.
+
+    truing collect worker --url http://127.0.0.1:8000 --policy sft=runs/mine/sft --policy ppo=runs/mine/round-1/ppo
+
+It runs in a process of its own, on the machine with the models; the service knows policies by name alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+
+from truing.collect.chat.replies import ReplyRequest, WrittenReply
+from truing.collect.client import Client
+from truing.errors import TruingError
+from truing.models.config import LoadSettings
+from truing.program.speak import Speaker
+from truing.records import Message, seed_for
+from truing.rollout.sampler import SamplingSettings
+
+IDLE_S = 1.0
+"""Between two questions, where nobody waits."""
+
+Respond = Callable[[str, Sequence[Sequence[Message]], int], Sequence[str]]
+"""A policy's answers to conversations, drawn with a seed. Raises TruingError where it cannot."""
+
+
+def serve(client: Client, policies: Sequence[str], respond: Respond, *, wait: Callable[[], bool]) -> int:
+    """Answer until `wait`, called whenever nobody asks, says False. Returns how many answers were brought."""
+    brought = 0
+    while True:
+        requests = client.take_replies(policies)
+        for request, written in answers(requests, respond):
+            client.finish_reply(request.reply_id, written)
+            brought += 1
+        if not requests and not wait():
+            return brought
+
+
+def answers(requests: Sequence[ReplyRequest], respond: Respond) -> list[tuple[ReplyRequest, WrittenReply]]:
+    """Each request with its answer. Those of one policy are sampled together; one whose policy failed says why."""
+    written = []
+    for policy, group in groupby(sorted(requests, key=attrgetter("policy", "reply_id")), key=attrgetter("policy")):
+        of_policy = list(group)
+        try:
+            texts = respond(policy, [request.messages for request in of_policy], of_policy[0].reply_id)
+        except TruingError as error:
+            written += [(request, WrittenReply(error=str(error))) for request in of_policy]
+            continue
+        written += [(request, WrittenReply(text=text)) for request, text in zip(of_policy, texts, strict=True)]
+    return written
+
+
+class Policies:
+    """Policies in memory, by name. Each is loaded on its first use and stays."""
+
+    def __init__(
+        self, models: Mapping[str, str], settings: SamplingSettings, seed: int, load: LoadSettings | None = None
+    ) -> None:
+        self._models, self._settings, self._seed, self._load = models, settings, seed, load
+        self._speakers: dict[str, Speaker] = {}
+
+    def respond(self, policy: str, conversations: Sequence[Sequence[Message]], number: int) -> list[str]:
+        """One answer to each conversation; `number` makes the draw another one each time."""
+        if policy not in self._speakers:
+            self._speakers[policy] = Speaker.load(self._models[policy], self._load)
+        seed = seed_for(self._seed, "chat", policy, number)
+        groups = self._speakers[policy].answers(conversations, 1, self._settings, seed)
+        return [group[0].text for group in groups]
+
+
+def pause() -> bool:
+    """Wait a moment, and go on."""
+    time.sleep(IDLE_S)
+    return True
+
+
+def named(options: Sequence[str]) -> dict[str, str]:
+    """`--policy NAME=MODEL` options as a table. Raises TruingError for one that is not of that form, or a name given twice."""
+    models: dict[str, str] = {}
+    for option in options:
+        name, separator, model = option.partition("=")
+        if not separator or not name or not model:
+            raise TruingError(f"--policy {option!r}: write NAME=MODEL, for example --policy sft=runs/mine/sft")
+        if name in models:
+            raise TruingError(f"--policy: {name!r} is given twice")
+        models[name] = model
+    return models
