@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,21 +19,38 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sqlalchemy import RowMapping
 from starlette.datastructures import FormData
 
+from truing.collect import words
 from truing.collect.accounts import roles, sessions, tokens
 from truing.collect.accounts.roles import Role
 from truing.collect.accounts.secret import csrf_token
 from truing.collect.accounts.tokens import Scope
 from truing.collect.config import ServiceConfig
+from truing.collect.dashboard import plots
 from truing.collect.database import Database
 from truing.collect.errors import NotAllowedError, NotSignedInError
+from truing.collect.people.ledger import money
+from truing.collect.rendering.markdown import render
+from truing.collect.rendering.visible import visible
 
 Clock = Callable[[], float]
 """Seconds since 1970 UTC."""
 
 NAVIGATION: Mapping[Role, tuple[tuple[str, str], ...]] = {
     "rater": (("/", "Work"), ("/me", "My page"), ("/rate/settings", "Keys")),
-    "lead": (("/", "Campaigns"), ("/lead/guidelines", "Guidelines"), ("/lead/people", "People"), ("/me", "My page")),
-    "admin": (("/", "Campaigns"), ("/lead/guidelines", "Guidelines"), ("/lead/people", "People"), ("/me", "My page")),
+    "lead": (
+        ("/", "Campaigns"),
+        ("/lead", "Dashboard"),
+        ("/lead/guidelines", "Guidelines"),
+        ("/lead/people", "People"),
+        ("/me", "My page"),
+    ),
+    "admin": (
+        ("/", "Campaigns"),
+        ("/lead", "Dashboard"),
+        ("/lead/guidelines", "Guidelines"),
+        ("/lead/people", "People"),
+        ("/me", "My page"),
+    ),
 }
 """What stands in the bar of every page, by role."""
 
@@ -66,7 +84,10 @@ class Service:
 def new_templates() -> Environment:
     """Jinja2 over `collect/templates`; everything is escaped, and a missing value is an error."""
     loader = PackageLoader("truing.collect", "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.globals.update(words=words, plots=plots, money=money)
+    made.filters.update(visible=visible, markdown=render, guideline_markdown=partial(render, live_links=True))
+    return made
 
 
 def service_of(request: Request) -> Service:
