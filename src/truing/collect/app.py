@@ -25,8 +25,10 @@ from starlette.exceptions import HTTPException
 from truing.collect import api, home
 from truing.collect.accounts import oidc
 from truing.collect.accounts import pages as accounts_pages
+from truing.collect.adjudication import pages as adjudication_pages
 from truing.collect.chat import routes as chat_routes
 from truing.collect.config import ServiceConfig
+from truing.collect.dashboard import pages as dashboard_pages
 from truing.collect.database import Database
 from truing.collect.errors import InternalError, NotFoundError, NotSignedInError, ServiceError, StorageFullError
 from truing.collect.exchange import routes as exchange_routes
@@ -49,6 +51,8 @@ PAGES: tuple[APIRouter, ...] = (
     onboarding_pages.router,
     guidelines_pages.router,
     people_pages.router,
+    dashboard_pages.router,
+    adjudication_pages.router,
 )
 """Every page. A room that has some adds its router here."""
 

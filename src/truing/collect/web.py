@@ -35,10 +35,17 @@ from truing.collect.rendering.visible import visible
 Clock = Callable[[], float]
 """Seconds since 1970 UTC."""
 
+_LEADS = (
+    ("/", "Campaigns"),
+    ("/lead", "Dashboard"),
+    ("/lead/guidelines", "Guidelines"),
+    ("/lead/people", "People"),
+    ("/me", "My page"),
+)
 NAVIGATION: Mapping[Role, tuple[tuple[str, str], ...]] = {
     "rater": (("/", "Work"), ("/me", "My page"), ("/rate/settings", "Keys")),
-    "lead": (("/", "Campaigns"), ("/lead/guidelines", "Guidelines"), ("/lead/people", "People"), ("/me", "My page")),
-    "admin": (("/", "Campaigns"), ("/lead/guidelines", "Guidelines"), ("/lead/people", "People"), ("/me", "My page")),
+    "lead": _LEADS,
+    "admin": _LEADS,
 }
 """What stands in the bar of every page, by role."""
 
@@ -73,7 +80,7 @@ def new_templates() -> Environment:
     """Jinja2 over `collect/templates`; everything is escaped, and a missing value is an error."""
     loader = PackageLoader("truing.collect", "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"guideline_markdown": partial(render, live_links=True), "visible": visible}
+    made.filters |= {"guideline_markdown": partial(render, live_links=True), "markdown": render, "visible": visible}
     made.globals |= {"words": words, "money": money, "plots": plots}
     return made
 

@@ -128,7 +128,7 @@ def check_pseudonym(written: object, person: RowMapping) -> None:
 
 
 def feedback(connection: Connection, account_id: int) -> list[GoldFeedback]:
-    """The rater's latest answers to items whose answer is known, newest first. Gold that is still in use is not told apart."""
+    """The rater's latest answers to items whose answer is known, newest first. They will not see these again."""
     query = (
         select(judgment.c.answers, judgment.c.screen_order, judgment.c.judged_at, item.c.prompt, item.c.gold)
         .join(item, item.c.id == judgment.c.item_id)
