@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truing.collect.guidelines.diff import changed, compare, word_diff
+from truing.collect.guidelines.diff import changed, compare
+from truing.collect.rendering.diff import word_diff
 from truing.records import Guideline
 
 OPENING = "# Rating\n\nRead both.\n\n"

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from truing.collect.rendering.diff import Piece, word_diff
 from truing.records import Clause, Guideline
 
 Kind = Literal["added", "removed", "changed", "same"]
-_WORDS = re.compile(r"\s+|[^\s]+")
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A run of words that both versions have ("same"), or only one of them ("removed", "added")."""
-
-    kind: Literal["same", "removed", "added"]
-    text: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +38,7 @@ class ClauseChange:
     @property
     def pieces(self) -> tuple[Piece, ...]:
         """The clause's text with what was removed and added, in words."""
-        return tuple(word_diff(_text(self.before), _text(self.after)))
+        return word_diff(_text(self.before), _text(self.after))
 
 
 def compare(before: Guideline, after: Guideline) -> tuple[ClauseChange, ...]:
@@ -70,19 +59,6 @@ def compare(before: Guideline, after: Guideline) -> tuple[ClauseChange, ...]:
 def changed(before: Guideline, after: Guideline) -> tuple[ClauseChange, ...]:
     """The clauses that a rater who read `before` has to read again."""
     return tuple(change for change in compare(before, after) if change.kind != "same")
-
-
-def word_diff(before: str, after: str) -> Iterator[Piece]:
-    """Runs of words in common, removed and added (difflib's longest matching blocks, over words and the spaces between)."""
-    old, new = _WORDS.findall(before), _WORDS.findall(after)
-    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
-        if tag == "equal":
-            yield Piece("same", "".join(old[i1:i2]))
-            continue
-        if i2 > i1:
-            yield Piece("removed", "".join(old[i1:i2]))
-        if j2 > j1:
-            yield Piece("added", "".join(new[j1:j2]))
 
 
 def _text(clause: Clause | None) -> str:
