@@ -48,11 +48,7 @@ def is_helpsteer2_preference(row: Row) -> bool:
 
 def read_helpsteer2_preference(row: Row) -> Iterator[Judged]:
     """Every annotator's strength where the set gives them all, else its aggregate. Annotators are known by their place only."""
-    every = row.fields.get("all_preferences_unprocessed")
-    if isinstance(every, list) and every:
-        votes = [_strength(row, f"helpsteer2-annotator-{n}", p.get("strength")) for n, p in enumerate(every, start=1)]
-    else:
-        votes = [_strength(row, CONSENSUS, row.fields["preference_strength"])]
+    votes = _votes(row, "helpsteer2", "all_preferences_unprocessed", "strength", "preference_strength")
     answers = (answer(row, "response_1"), answer(row, "response_2"))
     yield judged(row, Prompt.from_text(text_field(row, "prompt")), answers, votes)
 
@@ -64,14 +60,17 @@ def is_helpsteer3(row: Row) -> bool:
 
 def read_helpsteer3(row: Row) -> Iterator[Judged]:
     """As HelpSteer2's preferences, on conversations."""
-    every = row.fields.get("individual_preference")
-    if isinstance(every, list) and every:
-        votes = [_strength(row, f"helpsteer3-annotator-{n}", p.get("score")) for n, p in enumerate(every, start=1)]
-    else:
-        votes = [_strength(row, CONSENSUS, row.fields["overall_preference"])]
+    votes = _votes(row, "helpsteer3", "individual_preference", "score", "overall_preference")
     prompt = as_prompt(require_question(row, "context", messages(row, "context")))
     answers = (answer(row, "response1"), answer(row, "response2"))
     yield judged(row, prompt, answers, votes)
+
+
+def _votes(row: Row, name: str, every_field: str, strength_field: str, aggregate_field: str) -> list[Vote]:
+    every = row.fields.get(every_field)
+    if isinstance(every, list) and every:
+        return [_strength(row, f"{name}-annotator-{n}", one.get(strength_field)) for n, one in enumerate(every, start=1)]
+    return [_strength(row, CONSENSUS, row.fields[aggregate_field])]
 
 
 def _strength(row: Row, rater_id: str, value: Any) -> Vote:
