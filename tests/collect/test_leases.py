@@ -127,8 +127,9 @@ def test_what_the_tab_has_at_hand_is_passed_over(database):
     rater = add_account(database, "rater-1")
 
     def following(holding):
-        rng = random.Random(0)
-        work = lambda c: leases.next_lease(c, campaign, rater, now=1.0, rng=rng, holding=holding)  # noqa: E731
+        def work(c):
+            return leases.next_lease(c, campaign, rater, now=1.0, rng=random.Random(0), holding=holding)
+
         return database.write(work).lease_id
 
     first = following(())

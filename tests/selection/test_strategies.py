@@ -46,7 +46,10 @@ def test_scores_by_hand() -> None:
     assert STRATEGIES["ensemble_variance"](pool).tolist() == [0.5, 2]
     assert STRATEGIES["large_gap"](pool).tolist() == [0.5, 2]
     assert STRATEGIES["findings_first"](pool).tolist() == [0, 1]
-    sigma = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+
+    def sigma(x):
+        return 1 / (1 + np.exp(-x))
+
     assert STRATEGIES["judge_disagreement"](pool) == pytest.approx(
         [abs(0.7 - (0.5 + sigma(1)) / 2), abs(0.2 - (sigma(-3) + sigma(-1)) / 2)]
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from markupsafe import Markup
 
@@ -58,10 +59,11 @@ def rater_plots(found: Assessment, rows: Sequence[RaterRow]) -> list[RaterPlot]:
         _plot("Reliability", "log-odds a standard deviation of quality", rows, lambda row: row.reliability, mean),
         _plot("Pull to the left", "log-odds", rows, lambda row: row.position, 0.0),
     ]
-    return drawn + [
-        _plot(f"Taste for {name}", units[name], rows, lambda row, name=name: row.tastes[name], 0.0)  # type: ignore[misc]
-        for name in found.quality_effects
-    ]
+    return drawn + [_plot(f"Taste for {name}", units[name], rows, partial(_taste, name), 0.0) for name in found.quality_effects]
+
+
+def _taste(name: str, row: RaterRow) -> Estimate:
+    return row.tastes[name]
 
 
 def _plot(title: str, unit: str, rows: Sequence[RaterRow], value: Callable[[RaterRow], Estimate], reference: float) -> RaterPlot:

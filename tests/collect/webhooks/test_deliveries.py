@@ -4,6 +4,7 @@ import secrets
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -148,7 +149,7 @@ def test_urls_that_cannot_be_right_are_refused_at_once(database):
 
 
 class Receiver(BaseHTTPRequestHandler):
-    seen: list = []  # noqa: RUF012
+    seen: ClassVar[list] = []
     status = 204
 
     def do_POST(self):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 
@@ -14,9 +16,9 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/sign-in")
-def sign_in_page(request: Request, service: Serving, next: str = "/") -> HTMLResponse:  # noqa: A002  (the name it has in the URL)
+def sign_in_page(request: Request, service: Serving, target: Annotated[str, Query(alias="next")] = "/") -> HTMLResponse:
     """The form."""
-    return _sign_in_page(request, service, next)
+    return _sign_in_page(request, service, target)
 
 
 @router.post("/sign-in")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from truing.collect.dashboard.board import MOST_ROWS
 from truing.collect.schema import account, adjudication, item, judgment
@@ -67,15 +67,15 @@ def cases(votes: Iterable[Vote]) -> list[Case]:
 def waiting(connection: Connection, campaign_id: int) -> list[Case]:
     """The queue of a campaign: cases of task items, among its latest judgments, that no lead has decided."""
     decided = select(adjudication.c.item_id).where(adjudication.c.status == "decided")
-    return cases(_votes(connection, [judgment.c.campaign_id == campaign_id, judgment.c.item_id.not_in(decided)]))
+    return cases(_votes(connection, judgment.c.campaign_id == campaign_id, judgment.c.item_id.not_in(decided)))
 
 
 def case_of(connection: Connection, item_id: int) -> Case:
     """Everything said of one item, whether or not it wants a word."""
-    return Case(item_id, tuple(_votes(connection, [judgment.c.item_id == item_id])))
+    return Case(item_id, tuple(_votes(connection, judgment.c.item_id == item_id)))
 
 
-def _votes(connection: Connection, conditions: Sequence[object]) -> list[Vote]:
+def _votes(connection: Connection, *conditions: ColumnElement[bool]) -> list[Vote]:
     query = (
         select(
             judgment.c.item_id,
@@ -88,12 +88,12 @@ def _votes(connection: Connection, conditions: Sequence[object]) -> list[Vote]:
         )
         .join(account, account.c.id == judgment.c.rater_id)
         .join(item, item.c.id == judgment.c.item_id)
-        .where(judgment.c.is_current, judgment.c.kind != "withdrawn", judgment.c.occasion == 0, item.c.purpose == "task")
+        .where(
+            judgment.c.is_current, judgment.c.kind != "withdrawn", judgment.c.occasion == 0, item.c.purpose == "task", *conditions
+        )
         .order_by(judgment.c.id.desc())
         .limit(MOST_ROWS)
     )
-    for condition in conditions:
-        query = query.where(condition)  # type: ignore[arg-type]
     return [
         Vote(
             item_id=row.item_id,

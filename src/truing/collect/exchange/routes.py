@@ -17,9 +17,9 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from sqlalchemy import Connection, RowMapping, func, select
@@ -111,7 +111,7 @@ def _add_campaign_routes(router: APIRouter, exchange: Exchange) -> None:
         request: Request,
         campaign_id: int,
         file_name: str,
-        format: str | None = None,  # noqa: A002  (the name it has in the URL)
+        format_name: Annotated[str | None, Query(alias="format")] = None,
         judgments: bool = False,
         drop_bad_rows: bool = False,
     ) -> ImportResult:
@@ -128,7 +128,7 @@ def _add_campaign_routes(router: APIRouter, exchange: Exchange) -> None:
             skipped: list[str] | None = [] if drop_bad_rows else None
 
             def work() -> ImportResult:
-                rows = read_judged(path, format, fields, skipped=skipped)
+                rows = read_judged(path, format_name, fields, skipped=skipped)
                 added = import_judged(
                     exchange.database, campaign_id, rows, with_judgments=judgments, now=exchange.clock(), by=account_id
                 )

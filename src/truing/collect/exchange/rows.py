@@ -10,9 +10,9 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, Row, exists, select
 
 from truing.collect.answers import Answers
 from truing.collect.exchange.answered import AnswerRow, ItemRow, as_judged
@@ -69,12 +69,21 @@ def _items_after(connection: Connection, campaign_id: int, after: str) -> list[t
     )
     wanted = select(*columns).where(item.c.campaign_id == campaign_id, item.c.external_id > after)
     rows = connection.execute(wanted.order_by(item.c.external_id).limit(ITEMS_A_PAGE))
-    return [(item_id, _item(*rest)) for item_id, *rest in rows]
+    return [(row.id, _item(row)) for row in rows]
 
 
-def _item(external_id: str, prompt: object, responses: list[str], policies: list[str], gold: object, *rest: object) -> ItemRow:
-    known = Answers.validate_python(gold) if gold is not None else None
-    return ItemRow(external_id, Prompt.model_validate(prompt), responses, policies, known, *rest)  # type: ignore[arg-type]
+def _item(row: Row[*tuple[Any, ...]]) -> ItemRow:
+    return ItemRow(
+        row.external_id,
+        Prompt.model_validate(row.prompt),
+        row.responses,
+        row.policies,
+        None if row.gold is None else Answers.validate_python(row.gold),
+        row.source,
+        row.item_group,
+        row.strategy,
+        row.propensity,
+    )
 
 
 def _answers(connection: Connection, export_id: int, item_ids: Sequence[int]) -> dict[int, list[AnswerRow]]:

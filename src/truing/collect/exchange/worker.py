@@ -98,6 +98,7 @@ class _Loop:
         while not self._is_stopping:
             try:
                 self._work()
+            # Whatever went wrong, the thread goes on: exports and deliveries stand in the database and are taken up again.
             except Exception:
                 log.exception("%s: will be tried again", self._thread.name)
             self._signal.wait(EVERY_S)

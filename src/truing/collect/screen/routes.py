@@ -86,7 +86,7 @@ def rating_page(visit: Visitor, campaign_id: int) -> HTMLResponse:
 
 
 @router.get("/{campaign_id}/next")
-def next_part(visit: Visitor, campaign_id: int, holding: Annotated[list[str], Query(max_length=20)] = []) -> HTMLResponse:  # noqa: B006 - FastAPI copies it
+def next_part(visit: Visitor, campaign_id: int, holding: Annotated[tuple[str, ...], Query(max_length=20)] = ()) -> HTMLResponse:
     """The next item's part of the page; `holding` are the leases that the tab has at hand."""
     try:
         return HTMLResponse(_next_part(visit, campaign_id, holding))
@@ -145,7 +145,7 @@ def undo(visit: Visitor, sent: Undo) -> Acknowledgement:
     return visit.database.write(lambda c: judgments.undo(c, rater_id, sent.lease_id, sent.idempotency_key, now=visit.now))
 
 
-def _next_part(visit: Visit, campaign_id: int, holding: list[str] | tuple[()]) -> str:
+def _next_part(visit: Visit, campaign_id: int, holding: tuple[str, ...]) -> str:
     rater_id = visit.account["id"]
 
     def work(connection: Connection) -> Lease | Composing | Waiting | None:

@@ -51,7 +51,7 @@ def check_url(url: str) -> None:
     if parts.username is not None or parts.password is not None:
         raise ForbiddenAddressError("a webhook's URL carries no user name or password; it is signed instead")
     try:
-        parts.port  # noqa: B018  (read for its check)
+        _ = parts.port  # reading it checks it
     except ValueError:
         raise ForbiddenAddressError(f"{url!r}: the port is no port number") from None
 

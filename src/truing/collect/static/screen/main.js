@@ -97,6 +97,7 @@ const nextPath = () => {
 };
 
 function lookAhead() {
+  // Where it fails, takeNext asks again and says what is wrong.
   if (form()) ahead ??= fragment(nextPath()).catch(() => undefined);
 }
 

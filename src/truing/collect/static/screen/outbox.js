@@ -59,6 +59,7 @@ export class Outbox {
       try {
         response = await request("POST", "/rate/submit", entry);
       } catch {
+        // No connection: the entry stays in the outbox, which the page shows.
         return this.#later();
       }
       if (response.ok) this.onAcknowledged(entry, await response.json());
