@@ -29,6 +29,7 @@ from truing.collect.dashboard import plots
 from truing.collect.database import Database
 from truing.collect.errors import NotAllowedError, NotSignedInError
 from truing.collect.people.ledger import money
+from truing.collect.rendering.diff import change
 from truing.collect.rendering.markdown import render
 from truing.collect.rendering.visible import visible
 
@@ -80,7 +81,12 @@ def new_templates() -> Environment:
     """Jinja2 over `collect/templates`; everything is escaped, and a missing value is an error."""
     loader = PackageLoader("truing.collect", "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"guideline_markdown": partial(render, live_links=True), "markdown": render, "visible": visible}
+    made.filters |= {
+        "change": change,
+        "guideline_markdown": partial(render, live_links=True),
+        "markdown": render,
+        "visible": visible,
+    }
     made.globals |= {"words": words, "money": money, "plots": plots}
     return made
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -116,11 +116,6 @@ def drift(rated: Iterable[Rated], start: float, end: float, step_s: float) -> tu
         if start <= r.judged_at < end:
             parts[int((r.judged_at - start) // step_s)].append(r)
     return tuple(RatePoint(start + n * step_s, gold_accuracy(parts[n])) for n in range(steps))
-
-
-def cost_so_far(micros_by_currency: Mapping[str, int], judgments: int) -> dict[str, float]:
-    """Millionths a judgment, by currency; empty where nothing was judged."""
-    return {currency: micros / judgments for currency, micros in micros_by_currency.items()} if judgments else {}
 
 
 def hours_to_go(open_slots: int, bins: Sequence[Bin], step_s: float) -> float | None:
