@@ -35,7 +35,7 @@ def missing() -> str:
 @contextlib.contextmanager
 def running() -> Iterator[str]:
     """A server with one empty database; its URL."""
-    folder = Path(tempfile.mkdtemp(prefix="truing-pg-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="truing-pg-"))
     data = folder / "data"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -60,4 +60,4 @@ def _run(program: str, *arguments: object) -> None:
     command = [str(where / program), *map(str, arguments)]
     if os.geteuid() == 0:
         command = ["runuser", "-u", "postgres", "--", *command]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd="/tmp")
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=tempfile.gettempdir())
