@@ -131,6 +131,7 @@ class RLConfig(StageConfig):
     sample_batch: int = Field(default=128, ge=1)
     """Completions under way at once. Bounds memory; what is drawn does not depend on it."""
     engine: EngineConfig = EngineConfig()
+    """In a recipe, by default the run's `[engine]`."""
     epochs: int = Field(default=1, ge=1)
     """Passes over an update's episodes."""
     minibatches: int = Field(default=1, ge=1)
