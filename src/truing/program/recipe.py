@@ -10,6 +10,9 @@
 
 Paths are relative to the recipe's folder; `run.out` is relative to where the command is run. `--set a.b=value` applies to
 every round; `--set rounds.2.ppo.kl.beta=0.2` to one.
+
+A key whose type names "none" may be written so, over a default (`ppo.missing_end_penalty = "none"`) or over what the rest of
+the recipe says (in a round, `data.max_rows = "none"`).
 """
 
 from __future__ import annotations
@@ -355,7 +358,7 @@ _PATH_KEYS = {
     "preferences": ("judgments",),
     "start_from": tuple(StartFrom.model_fields),
 }
-_WORDS = {EMBEDDED, CHOSEN}
+_WORDS = {EMBEDDED, CHOSEN, settings.NONE}
 
 
 def _resolve_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
