@@ -34,7 +34,7 @@ from truing.collect.config import (
 from truing.collect.exchange.formats import FORMATS
 from truing.collect.onboarding.config import OnboardingConfig
 from truing.collect.people.config import CompletionConfig
-from truing.config import Config
+from truing.config import NONE, Config
 from truing.program.recipe import Recipe
 from truing.program.report.model import Report
 
@@ -160,7 +160,7 @@ def _default(value: Any) -> str:
     if value is PydanticUndefined:
         return "required"
     if value is None:
-        return "none"
+        return f'`"{NONE}"`'
     text = _literal(value)
     return f"`{text}`" if len(text) <= 60 else f"{len(value)} entries"
 
@@ -182,7 +182,8 @@ def _kind(annotation: Any) -> str:
     if origin is Literal:
         return ", ".join(f"`{json.dumps(a)}`" for a in arguments)
     if origin in {Union, UnionType}:
-        return " or ".join(_kind(a) for a in arguments)
+        words = [*map(_kind, arguments), *([f'`"{NONE}"`'] if NoneType in get_args(annotation) else [])]
+        return " or ".join(words)
     if origin in {tuple, list}:
         inner = _kind(next(a for a in arguments if a is not ...))
         return f"list of {inner}"

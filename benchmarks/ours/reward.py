@@ -10,6 +10,7 @@ from benchmarks.ours import common
 from benchmarks.peers.serve import serve
 from truing.models.load import load_scorer
 from truing.train.config import RewardConfig
+from truing.train.rankings import rankings_of
 from truing.train.reward_member import losses
 from truing.train.session import ready_to_train
 
@@ -20,7 +21,7 @@ class Ours:
         self._config = RewardConfig(
             center_coefficient=job["center_coefficient"], micro_batch_tokens=common.micro_batch_tokens(job)
         )
-        self._pairs = common.pair_examples(job)
+        self._pairs = rankings_of(common.pair_examples(job))
         self._scorer()
 
     def parity(self, out: str) -> dict[str, Any]:

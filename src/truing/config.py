@@ -1,4 +1,7 @@
-"""Configuration: people write TOML, machines write JSON, `--set a.b=value` overrides, a wrong key names the nearest one."""
+"""Configuration: people write TOML, machines write JSON, `--set a.b=value` overrides, a wrong key names the nearest one.
+
+TOML has no word for nothing: where a setting may be None, people write "none".
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,35 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from types import NoneType
+from typing import Any, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from truing.errors import TruingError, nearest
+
+NONE = "none"
+"""Written for a setting that may be None."""
 
 
 class Config(BaseModel):
     """Base of every room's configuration. Immutable; unknown keys are refused; defaults are the vetted recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_none(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {
+            key: None if isinstance(value, str) and value == NONE and cls._may_be_none(key) else value
+            for key, value in values.items()
+        }
+
+    @classmethod
+    def _may_be_none(cls, key: str) -> bool:
+        return key in cls.model_fields and NoneType in get_args(cls.model_fields[key].annotation)
 
     def with_changes(self, **changes: Any) -> Self:
         """A copy with the given fields replaced, validated again."""

@@ -57,6 +57,11 @@ def test_soft_labels_weights_groups_and_unknown_columns(write):
     assert pair.prompt.meta == {"group": "g"}
 
 
+def test_pairs_of_one_ranking_are_told_by_its_name(write):
+    pairs = read_pairs(write([{**STANDARD, "ranking": 7}, {**STANDARD, "rejected": "never.", "ranking": 7}, STANDARD]))
+    assert [pair.ranking for pair in pairs] == ["7", "7", ""]
+
+
 def test_votes_become_a_soft_label_and_the_debate_the_group(write):
     row = {"id": "x", "prompt": "Ban It", "stance": "Yes", "a1": "because.", "a2": "since.", "topic": "t"}
     votes = [{"choice": c, "rater": "r"} for c in ("a2", "a2", "equal", "a1")]

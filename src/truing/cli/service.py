@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from truing.cli.options import LOCAL, Url
+from truing.cli.options import LOCAL, RecipeFile, Set, Url
 
 Database = Annotated[
     str | None,
@@ -120,16 +121,19 @@ def worker(
     temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 = always the likeliest token.")] = 0.7,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")] = 512,
     seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal answers to equal requests.")] = 0,
+    recipe: RecipeFile = None,
+    set_: Set = None,
 ) -> None:
     """Answer the live chats of a running service with policies of this machine (token: TRUING_COLLECT_TOKEN, scope replies)."""
     from truing.cli.output import print_text
     from truing.collect.client import Client
     from truing.program.replies import Policies, named, pause, serve
+    from truing.program.single import load_recipe
     from truing.rollout.sampler import SamplingSettings
 
-    models = named(policy)
-    policies = Policies(models, SamplingSettings(temperature=temperature, max_new_tokens=max_new_tokens), seed)
-    with Client.from_environment(url) as client:
+    models, settings = named(policy), SamplingSettings(temperature=temperature, max_new_tokens=max_new_tokens)
+    policies = Policies(models, settings, seed, load_recipe(recipe, set_ or [], {}))
+    with closing(policies), Client.from_environment(url) as client:
         print_text(f"answering for {', '.join(models)} at {url}; Ctrl-C ends it")
         serve(client, tuple(models), policies.respond, wait=pause)
 

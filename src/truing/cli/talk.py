@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from truing.cli.options import AsJson
+from truing.cli.options import AsJson, RecipeFile, Set
+
+if TYPE_CHECKING:
+    from truing.program.speak import Speaker
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, artifact, hub id, or 'embedded'.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 = always the likeliest token.")]
@@ -29,22 +33,23 @@ def sample(
     stop: Stop = None,
     max_new_tokens: MaxTokens = 128,
     seed: Seed = 0,
+    recipe: RecipeFile = None,
+    set_: Set = None,
     json: AsJson = False,
 ) -> None:
     """Print a model's answers to prompts, as they are drawn."""
     from truing.cli.output import print_answers, print_answers_as_drawn, print_notice
-    from truing.program.speak import Speaker
     from truing.records import Message
 
     settings = _settings(temperature, top_p, top_k, min_p, stop, max_new_tokens)
-    speaker = Speaker.load(model)
-    print_notice(speaker.notice)
     conversations = [(Message(role="user", content=text),) for text in prompt]
-    if json:
-        groups = speaker.answers(conversations, n, settings, seed)
-        print_answers(prompt, [[answer.text for answer in group] for group in groups])
-    else:
-        print_answers_as_drawn(prompt, speaker.stream(conversations, n, settings, seed))
+    with closing(_speaker(model, recipe, set_)) as speaker:
+        print_notice(speaker.notice)
+        if json:
+            groups = speaker.answers(conversations, n, settings, seed)
+            print_answers(prompt, [[answer.text for answer in group] for group in groups])
+        else:
+            print_answers_as_drawn(prompt, speaker.stream(conversations, n, settings, seed))
 
 
 def chat(
@@ -56,17 +61,26 @@ def chat(
     stop: Stop = None,
     max_new_tokens: MaxTokens = 128,
     seed: Seed = 0,
+    recipe: RecipeFile = None,
+    set_: Set = None,
 ) -> None:
     """Talk with a model. An empty line or Ctrl-D ends the conversation."""
     from truing.cli.output import print_notice, print_pieces
-    from truing.program.speak import Conversation, Speaker
+    from truing.program.speak import Conversation
 
     settings = _settings(temperature, top_p, top_k, min_p, stop, max_new_tokens)
-    speaker = Speaker.load(model)
-    print_notice(speaker.notice)
-    conversation = Conversation(speaker, settings, seed)
-    while line := _read_line():
-        print_pieces(conversation.say(line))
+    with closing(_speaker(model, recipe, set_)) as speaker:
+        print_notice(speaker.notice)
+        conversation = Conversation(speaker, settings, seed)
+        while line := _read_line():
+            print_pieces(conversation.say(line))
+
+
+def _speaker(model: str, recipe: str | None, overrides: list[str] | None) -> Speaker:
+    from truing.program.single import load_recipe
+    from truing.program.speak import Speaker
+
+    return Speaker.of(model, load_recipe(recipe, overrides or [], {}))
 
 
 def _settings(

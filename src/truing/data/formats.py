@@ -58,7 +58,8 @@ def read_prompts(path: str | Path) -> list[Prompt]:
 
 
 def read_pairs(path: str | Path, *, skipped: list[str] | None = None) -> list[PreferencePair]:
-    """Judged pairs; optional columns are `label` (probability that chosen is preferred), `weight`, `id`, `group` and `kind`.
+    """Judged pairs; optional columns are `label` (probability that chosen is preferred), `weight`, `id`, `group`, `kind` and
+    `ranking` (what the pairs of one ranking share).
 
     Raises TruingError naming file, line and field; a row with one side only, or two equal sides, is such an error. Where a
     list is given as `skipped`, rows that cannot be used are left out and their messages put there instead.
@@ -123,6 +124,7 @@ def _judged(row: Row, prompt: Prompt, chosen: str, rejected: str, **more: Any) -
         raise wrong(row, "rejected", "is the same as chosen: nothing is preferred; remove the row")
     identity = row.fields.get("id") or content_hash([prompt.prompt_id, chosen, rejected])[:16]
     values = {name: row.fields[name] for name in ("label", "weight") if row.fields.get(name) is not None}
+    values["ranking"] = str(row.fields.get("ranking") or "")
     record = {"comparison_id": str(identity), "prompt": prompt, "chosen": chosen, "rejected": rejected, **values, **more}
     return _validated(row, PreferencePair, record)
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from truing.config import Config
 from truing.data.phrases import AGREEMENT
+from truing.rollout.config import EngineConfig
 
 
 class MarkersConfig(Config):
@@ -47,6 +48,8 @@ class EvaluateConfig(Config):
     samples_per_prompt: int = Field(default=4, ge=1)
     max_new_tokens: int = Field(default=64, ge=1)
     temperature: float = Field(default=0.7, gt=0)
+    engine: EngineConfig = EngineConfig()
+    """By default the run's `[engine]`."""
     seed: int = 0
     markers: MarkersConfig = MarkersConfig()
     confidence: StatedConfidence = StatedConfidence()

@@ -1,9 +1,11 @@
-"""Bradley–Terry loss of a reward model.
+"""Bradley–Terry loss of a reward model, over pairs or over all pairs of rankings.
 
-Legend: B pairs.
+Legend: A answers, B pairs of them that were compared.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,21 +14,34 @@ from torch.nn.functional import logsigmoid
 from truing.losses.masked import LossOutput
 
 
-def bradley_terry(
-    chosen_B: Tensor,
-    rejected_B: Tensor,
-    label_B: Tensor,
-    weight_B: Tensor,
-    center_coefficient: float = 0.0,
-    total_weight: float | None = None,
-) -> LossOutput:
+@dataclass(frozen=True)
+class ComparedScores:
+    """Scores of answers, and which of them were compared. A pair alone is a ranking of two answers."""
+
+    score_A: Tensor
+    chosen_at_B: Tensor
+    """Indices into A."""
+    rejected_at_B: Tensor
+    ranking_B: Tensor
+    """Number of the ranking that a pair is of, from 0."""
+    label_B: Tensor
+    """Probability that `chosen` is preferred: 1 = hard label, 0.5 = tie."""
+    weight_B: Tensor
+    total_weight: float | None = None
+    """Where this is a micro-batch (which holds rankings whole): the sum, over rankings of the whole batch, of their pairs' mean
+    weight."""
+
+
+def bradley_terry(inputs: ComparedScores, center_coefficient: float = 0.0) -> LossOutput:
     """Cross-entropy between the label and sigma(chosen - rejected), weighted (Stiennon et al. 2020, eq. in section 3.4).
 
-    `label_B`: probability that `chosen` is preferred (1 = hard label, 0.5 = tie); `weight_B`: each pair's weight;
-    `center_coefficient`: weight of (chosen + rejected)^2, which keeps scores near 0 (Eisenstein et al. 2023, eq. 5);
-    `total_weight`: sum of the weights of the whole batch, where this is a micro-batch of it.
+    A ranking's pairs share the weight of one comparison: each counts 1 / C(K, 2) where all pairs of K answers are there (Ouyang
+    et al. 2022, eq. 1). `center_coefficient`: weight of (chosen + rejected)^2, which keeps scores near 0 (Eisenstein et al. 2023,
+    eq. 5).
     """
-    total = weight_B.sum() if total_weight is None else total_weight
+    weight_B = inputs.weight_B / inputs.ranking_B.bincount()[inputs.ranking_B]
+    total = weight_B.sum() if inputs.total_weight is None else inputs.total_weight
+    chosen_B, rejected_B, label_B = inputs.score_A[inputs.chosen_at_B], inputs.score_A[inputs.rejected_at_B], inputs.label_B
     margin_B = chosen_B - rejected_B
     nll_B = -(label_B * logsigmoid(margin_B) + (1 - label_B) * logsigmoid(-margin_B))
     centring_B = (chosen_B + rejected_B) ** 2

@@ -15,8 +15,8 @@ Action = Literal["log", "raise_beta", "stop"]
 class RuleConfig(Config):
     """Raise an alarm when the low end of a signal's interval stays above `threshold` for `consecutive` updates.
 
-    Without a threshold the signal is context: reported, never alarming. A raised alarm is armed again once the signal has been
-    back under the threshold for as many updates; while it stays above, it is raised again every `repeat_every` updates.
+    With threshold "none" the signal is context: reported, never alarming. A raised alarm is armed again once the signal has
+    been back under the threshold for as many updates; while it stays above, it is raised again every `repeat_every` updates.
     """
 
     threshold: float | None = None

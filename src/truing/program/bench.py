@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from truing.config import Config
 from truing.errors import TruingError
+from truing.evals.config import EvaluateConfig
 from truing.models.config import LoadSettings
 from truing.program.progress import Watch
 from truing.program.recipe import EMBEDDED, Recipe
 from truing.records import Progress, content_hash, seed_for
+from truing.redteam.config import RedTeamConfig
 from truing.store.artifacts import MANIFEST, Artifact, Store, hash_input, read_artifact
 from truing.store.files import disk_errors
-from truing.train.config import StageConfig
+from truing.train.config import RLConfig, StageConfig
 from truing.world.assets import base_model_path
 
+ConfigT = TypeVar("ConfigT", bound=Config)
 StageConfigT = TypeVar("StageConfigT", bound=StageConfig)
+MeasuringT = TypeVar("MeasuringT", EvaluateConfig, RedTeamConfig)
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,20 @@ class Bench:
         return seed_for(self.recipe.run.seed, *labels)
 
     def settle(self, config: StageConfigT, stage: str) -> StageConfigT:
-        """A training stage's settings with the run's seed, device, template and length rule where it gives none of its own."""
+        """A training stage's settings with the run's seed, device, template, length rule and engine where it gives none."""
         defaults = {
             "seed": self.seed(stage, self.number),
             "load": self.load.model_dump(),
             "chat_template": self.chat_template,
             "too_long": self.recipe.data.too_long,
         }
-        return config.with_changes(**{key: value for key, value in defaults.items() if key not in config.model_fields_set})
+        if isinstance(config, RLConfig):
+            defaults["engine"] = self.recipe.engine
+        return _completed(config, defaults)
+
+    def settle_measuring(self, config: MeasuringT, stage: str) -> MeasuringT:
+        """As `settle`, for a stage that samples and trains nothing. Its seed is that of every round: policies are compared."""
+        return _completed(config, {"seed": self.seed(stage) % 2**31, "engine": self.recipe.engine})
 
     def at_round(self, number: int, recipe: Recipe) -> Bench:
         """The bench of another round."""
@@ -79,13 +90,7 @@ class Bench:
     @property
     def chat_template(self) -> str | None:
         """The recipe's template as Jinja text, read where a file was named."""
-        template = self.recipe.model.chat_template
-        if template is None or "{" in template:
-            return template
-        try:
-            return Path(template).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise TruingError(f"{template}: no such file (model.chat_template: a Jinja template, or a file of one)") from None
+        return self.recipe.model.template()
 
     @property
     def base(self) -> str:
@@ -93,6 +98,11 @@ class Bench:
         if self.recipe.model.path is None:
             raise TruingError("no model to start from: set model.path in the recipe, or --model (a folder, a hub id, 'embedded')")
         return resolve_model(self.recipe.model.path)
+
+
+def _completed(config: ConfigT, defaults: Mapping[str, Any]) -> ConfigT:
+    """`config`, with `defaults` for what it does not give."""
+    return config.with_changes(**{key: value for key, value in defaults.items() if key not in config.model_fields_set})
 
 
 def resolve_model(model: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from truing.errors import TruingError
 from truing.models.config import LoadSettings
 from truing.program.speak import Speaker
 from truing.records import Comparison, NullProgress, Progress, Prompt, content_hash, seed_for
+from truing.rollout.config import EngineConfig
 from truing.rollout.sampler import SamplingSettings
 from truing.store.artifacts import Artifact, Store
 from truing.store.files import write_records
@@ -29,6 +31,7 @@ class ComparisonsConfig(Config):
     count: int = Field(ge=2)
     targeted_fraction: float = Field(default=0.25, ge=0, le=1)
     sampling: SamplingSettings = SamplingSettings(temperature=1.0)
+    engine: EngineConfig = EngineConfig()
     seed: int = 0
 
 
@@ -123,24 +126,24 @@ def _write_answers(
     answers: dict[str, dict[str, list[str]]] = {}
     notes: list[str] = []
     for label, counts in wanted.items():
-        speaker = Speaker.load(inputs.policies[label], inputs.load, inputs.chat_template) if counts else None
-        if speaker is not None and speaker.notice is not None:
-            notes.append(speaker.notice)
         answers[label] = defaultdict(list)
-        for n in sorted(set(counts.values())):
-            prompts = [prompt for prompt in _distinct(s.prompt for s in slots) if counts.get(prompt.prompt_id) == n]
-            assert speaker is not None
-            before = done
+        if not counts:
+            continue
+        with closing(Speaker.load(inputs.policies[label], inputs.load, inputs.chat_template, config.engine)) as speaker:
+            notes += [speaker.notice] if speaker.notice is not None else []
+            for n in sorted(set(counts.values())):
+                prompts = [prompt for prompt in _distinct(s.prompt for s in slots) if counts.get(prompt.prompt_id) == n]
+                before = done
 
-            def watch(finished: int, _: int, label: str = label, before: int = before) -> None:
-                progress.update(before + finished, total, {"policy": label})
+                def watch(finished: int, _: int, label: str = label, before: int = before) -> None:
+                    progress.update(before + finished, total, {"policy": label})
 
-            groups = speaker.answers(
-                [p.messages for p in prompts], n, config.sampling, seed_for(config.seed, "answers", label, n), watch
-            )
-            done += n * len(prompts)
-            for prompt, group in zip(prompts, groups, strict=True):
-                answers[label][prompt.prompt_id] = [a.text for a in group]
+                groups = speaker.answers(
+                    [p.messages for p in prompts], n, config.sampling, seed_for(config.seed, "answers", label, n), watch
+                )
+                done += n * len(prompts)
+                for prompt, group in zip(prompts, groups, strict=True):
+                    answers[label][prompt.prompt_id] = [a.text for a in group]
     return [_filled(slot, answers) for slot in slots], tuple(notes)
 
 

@@ -214,6 +214,7 @@ def _publish(
         "pairs_train": len(train),
         "pairs_heldout": len(heldout),
         "ties_heldout": sum(p.label == 0.5 for p in heldout),
+        "rankings_train": len({(p.prompt.prompt_id, p.ranking) for p in train if p.ranking}),
         "simulated": simulated,
         "guideline_version": guideline.version,
         "guideline_hash": guideline.guideline_hash,

@@ -2,6 +2,7 @@
 
     [run]           seed, out, stages, candidate
     [model]         the text predictor to start from
+    [engine]        what samples, for every stage that does not say otherwise
     [data]          demonstrations, prompts, comparisons, guideline
     [sft] [preferences] [reward] [ppo] [grpo] [rloo] [dpo] [monitor] [redteam] [evaluate] [findings] [gate]
     [start_from]    finished artifacts to use instead of making them
@@ -9,6 +10,9 @@
 
 Paths are relative to the recipe's folder; `run.out` is relative to where the command is run. `--set a.b=value` applies to
 every round; `--set rounds.2.ppo.kl.beta=0.2` to one.
+
+A key whose type names "none" may be written so, over a default (`ppo.missing_end_penalty = "none"`) or over what the rest of
+the recipe says (in a round, `data.max_rows = "none"`).
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from truing.monitor.config import MonitorConfig
 from truing.program.gate import GateConfig
 from truing.raters.config import How
 from truing.redteam.config import RedTeamConfig
+from truing.rollout.config import EngineConfig
 from truing.train.config import DPOConfig, GRPOConfig, PPOConfig, RewardConfig, RLOOConfig, SFTConfig
 
 EMBEDDED = "embedded"
@@ -99,6 +104,17 @@ class ModelConfig(LoadSettings):
         """The part that loading any model of the run takes."""
         return LoadSettings.model_validate(self.model_dump(include=set(LoadSettings.model_fields)))
 
+    def template(self) -> str | None:
+        """The chat template as Jinja text, read where a file was named."""
+        if self.chat_template is None or "{" in self.chat_template:
+            return self.chat_template
+        try:
+            return Path(self.chat_template).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise TruingError(
+                f"{self.chat_template}: no such file (model.chat_template: a Jinja template, or a file of one)"
+            ) from None
+
 
 class DataConfig(Config):
     """Where demonstrations, prompts, comparisons and the guideline come from."""
@@ -154,6 +170,8 @@ class PreferencesConfig(Config):
     """Who answers, drawn for each answer: SFT, and (from round 2 on) the previous round's candidate."""
     temperature: float = Field(default=1.0, gt=0)
     max_new_tokens: int = Field(default=64, ge=1)
+    engine: EngineConfig = EngineConfig()
+    """What samples the answers; by default the run's `[engine]`."""
     raters: int = Field(default=20, ge=1)
     """Simulated raters."""
     judgments_per_comparison: int = Field(default=1, ge=1)
@@ -201,6 +219,8 @@ class Recipe(Config):
 
     run: RunConfig = RunConfig()
     model: ModelConfig = ModelConfig()
+    engine: EngineConfig = EngineConfig()
+    """What samples, for every stage that gives no `engine` of its own."""
     data: DataConfig = DataConfig()
     sft: SFTConfig = SFTConfig()
     preferences: PreferencesConfig = PreferencesConfig()
@@ -338,7 +358,7 @@ _PATH_KEYS = {
     "preferences": ("judgments",),
     "start_from": tuple(StartFrom.model_fields),
 }
-_WORDS = {EMBEDDED, CHOSEN}
+_WORDS = {EMBEDDED, CHOSEN, settings.NONE}
 
 
 def _resolve_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from operator import attrgetter
 from truing.collect.chat.replies import ReplyRequest, WrittenReply
 from truing.collect.client import Client
 from truing.errors import TruingError
-from truing.models.config import LoadSettings
+from truing.program.recipe import Recipe
 from truing.program.speak import Speaker
 from truing.records import Message, seed_for
 from truing.rollout.sampler import SamplingSettings
@@ -54,21 +54,26 @@ def answers(requests: Sequence[ReplyRequest], respond: Respond) -> list[tuple[Re
 
 
 class Policies:
-    """Policies in memory, by name. Each is loaded on its first use and stays."""
+    """Policies in memory, by name, as `recipe` loads and samples from models. Each is loaded on its first use and stays until
+    closed.
+    """
 
-    def __init__(
-        self, models: Mapping[str, str], settings: SamplingSettings, seed: int, load: LoadSettings | None = None
-    ) -> None:
-        self._models, self._settings, self._seed, self._load = models, settings, seed, load
+    def __init__(self, models: Mapping[str, str], settings: SamplingSettings, seed: int, recipe: Recipe | None = None) -> None:
+        self._models, self._settings, self._seed, self._recipe = models, settings, seed, recipe or Recipe()
         self._speakers: dict[str, Speaker] = {}
 
     def respond(self, policy: str, conversations: Sequence[Sequence[Message]], number: int) -> list[str]:
         """One answer to each conversation; `number` makes the draw another one each time."""
         if policy not in self._speakers:
-            self._speakers[policy] = Speaker.load(self._models[policy], self._load)
+            self._speakers[policy] = Speaker.of(self._models[policy], self._recipe)
         seed = seed_for(self._seed, "chat", policy, number)
         groups = self._speakers[policy].answers(conversations, 1, self._settings, seed)
         return [group[0].text for group in groups]
+
+    def close(self) -> None:
+        """Give back what they hold."""
+        for speaker in self._speakers.values():
+            speaker.close()
 
 
 def pause() -> bool:

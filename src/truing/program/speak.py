@@ -12,13 +12,13 @@ from typing import NamedTuple, Self
 from truing.models.config import LoadSettings
 from truing.models.load import load_tokenizer
 from truing.models.template import completion_text, prompt_tokens, require_template
-from truing.program.recipe import EMBEDDED
+from truing.program.recipe import EMBEDDED, Recipe
 from truing.records import Ending, Message, seed_for
-from truing.rollout.generate import GenerateSampler
+from truing.rollout.config import EngineConfig
 from truing.rollout.local import LocalSampler
 from truing.rollout.make import load_sampler
 from truing.rollout.request import Token, requests_for
-from truing.rollout.sampler import OnProgress, SamplingSettings
+from truing.rollout.sampler import OnProgress, Sampler, SamplingSettings
 from truing.rollout.text import AnswerText
 from truing.world.assets import base_model_path
 
@@ -41,20 +41,35 @@ class Piece(NamedTuple):
 
 
 class Speaker:
-    """A policy in memory. `notice`, where there is one, is for the user to read."""
+    """A policy in memory or in an engine of its own: close it after use. `notice`, where there is one, is for the user."""
 
-    def __init__(self, sampler: LocalSampler | GenerateSampler, notice: str | None = None) -> None:
+    def __init__(self, sampler: Sampler, notice: str | None = None) -> None:
         self.sampler = sampler
         self.notice = notice
 
     @classmethod
-    def load(cls, model: str | Path, load: LoadSettings | None = None, chat_template: str | None = None) -> Self:
+    def load(
+        cls,
+        model: str | Path,
+        load: LoadSettings | None = None,
+        chat_template: str | None = None,
+        engine: EngineConfig | None = None,
+    ) -> Self:
         """Read a model folder, an artifact, a hub id or "embedded". Raises TruingError where it cannot hold a chat."""
         settings = load or LoadSettings()
         path = base_model_path() if model == EMBEDDED else model
         tokenizer = load_tokenizer(path, chat_template, trust_remote_code=settings.trust_remote_code)
         require_template(tokenizer)
-        return cls(*load_sampler(path, settings, tokenizer))
+        return cls(*load_sampler(path, settings, tokenizer, engine))
+
+    @classmethod
+    def of(cls, model: str | Path, recipe: Recipe) -> Self:
+        """`model` as `recipe` loads models and samples from them."""
+        return cls.load(model, recipe.model.load_settings(), recipe.model.template(), recipe.engine)
+
+    def close(self) -> None:
+        """Give back what the engine holds."""
+        self.sampler.close()
 
     def answers(
         self,

@@ -6,6 +6,7 @@ Each returns the stage's artifact, made now or found finished. Which stage follo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from functools import cache
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from truing.program.speak import Speaker
 from truing.records import Comparison, Guideline, PreferencePair, Prompt, content_hash
 from truing.redteam import campaign
 from truing.redteam.config import RedTeamConfig
+from truing.rollout.config import EngineConfig
 from truing.rollout.sampler import SamplingSettings
 from truing.store.artifacts import Artifact
 from truing.store.files import read_records
@@ -101,10 +103,12 @@ def sampled_comparisons(
         load=bench.load,
         chat_template=bench.chat_template,
     )
+    engine = config.engine if "engine" in config.model_fields_set else bench.recipe.engine
     settings = comparing.ComparisonsConfig(
         count=config.comparisons,
         targeted_fraction=config.targeted_fraction,
         sampling=SamplingSettings(temperature=config.temperature, max_new_tokens=config.max_new_tokens),
+        engine=engine,
         seed=bench.seed("comparisons", bench.number),
     )
     name = bench.name("comparisons")
@@ -240,11 +244,11 @@ def dpo(bench: Bench, policy: str, preference_set: Path) -> Artifact:
 
 def redteam(bench: Bench, label: str, policy: str) -> Artifact:
     """Attack one policy (`label` empty: the only one). Every policy meets the same attacks."""
-    config: RedTeamConfig = bench.recipe.redteam
-    config = config if "seed" in config.model_fields_set else config.with_changes(seed=bench.seed("redteam") % 2**31)
+    config = bench.settle_measuring(bench.recipe.redteam, "redteam")
     name = bench.name(f"redteam/{label}" if label else "redteam")
-    with bench.stage(name) as progress:
-        inputs = campaign.RedTeamInputs(generate=_generator(bench, policy, config), parents={"policy": model_hash(policy)})
+    with bench.stage(name) as progress, ExitStack() as opened:
+        generate = _generator(bench, policy, config, opened)
+        inputs = campaign.RedTeamInputs(generate=generate, parents={"policy": model_hash(policy)})
         return campaign.run(config, inputs, bench.store, name, resume=bench.resume, progress=progress)
 
 
@@ -258,17 +262,16 @@ def evaluate(
     preference_set: Path | None = None,
 ) -> Artifact:
     """Measure one policy on held-out prompts: proxy, KL to the reference, and gold where a rule is known."""
-    config: EvaluateConfig = bench.recipe.evaluate
-    config = config if "seed" in config.model_fields_set else config.with_changes(seed=bench.seed("evaluate") % 2**31)
+    config = bench.settle_measuring(bench.recipe.evaluate, "evaluate")
     prompts = materials.eval_prompts(bench, preference_set)
     parents = {"policy": model_hash(policy), "prompts": _hash(prompts)}
     parents |= {"reward": model_hash(ensemble)} if ensemble else {}
     parents |= {"reference": model_hash(reference)} if reference else {}
     name = bench.name(f"evaluate/{label}" if label else "evaluate")
-    with bench.stage(name) as progress:
+    with bench.stage(name) as progress, ExitStack() as opened:
         inputs = evaluation.EvaluateInputs(
             prompts=prompts,
-            sample=_sampler(bench, policy, reference, config),
+            sample=_sampler(bench, policy, reference, config, opened),
             parents=parents,
             scorer=_scorer(bench, ensemble) if ensemble else None,
             gold=world_gold() if bench.recipe.data.gold == EMBEDDED else None,
@@ -316,20 +319,20 @@ def _hash(prompts: Sequence[Prompt]) -> str:
     return content_hash([p.model_dump(mode="json") for p in prompts])
 
 
-def _speaker(bench: Bench, policy: str) -> Speaker:
-    """A policy in memory; what the user should know of how it runs is said."""
-    speaker = Speaker.load(policy, bench.load, bench.chat_template)
+def _speaker(bench: Bench, policy: str, engine: EngineConfig, opened: ExitStack) -> Speaker:
+    """A policy to sample from until `opened` is closed; what the user should know of how it runs is said."""
+    speaker = opened.enter_context(closing(Speaker.load(policy, bench.load, bench.chat_template, engine)))
     if speaker.notice is not None:
         bench.watch.say(speaker.notice)
     return speaker
 
 
-def _generator(bench: Bench, policy: str, config: RedTeamConfig) -> campaign.Generate:
+def _generator(bench: Bench, policy: str, config: RedTeamConfig, opened: ExitStack) -> campaign.Generate:
     """The policy as the red team calls it, loaded at the first call."""
 
     @cache
     def loaded() -> campaign.Generate:
-        sampler = _speaker(bench, policy).sampler
+        sampler = _speaker(bench, policy, config.engine, opened).sampler
         settings = SamplingSettings(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
         return policy_generator(sampler, sampler.tokenizer, settings, config.seed)
 
@@ -339,12 +342,14 @@ def _generator(bench: Bench, policy: str, config: RedTeamConfig) -> campaign.Gen
     return generate
 
 
-def _sampler(bench: Bench, policy: str, reference: str | None, config: EvaluateConfig) -> evaluation.SamplePolicy:
+def _sampler(
+    bench: Bench, policy: str, reference: str | None, config: EvaluateConfig, opened: ExitStack
+) -> evaluation.SamplePolicy:
     """The policy as the evaluation calls it, loaded at the first call."""
 
     @cache
     def loaded() -> evaluation.SamplePolicy:
-        sampler = _speaker(bench, policy).sampler
+        sampler = _speaker(bench, policy, config.engine, opened).sampler
         settings = SamplingSettings(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
         against = load_policy(reference, bench.load) if reference else None
         return policy_sampler(sampler, sampler.tokenizer, settings, config.samples_per_prompt, config.seed, against)

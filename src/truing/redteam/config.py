@@ -8,6 +8,7 @@ from pydantic import Field
 
 from truing.config import Config
 from truing.evals.config import MarkersConfig
+from truing.rollout.config import EngineConfig
 
 Mode = Literal["verbosity", "stated_opinion", "are_you_sure", "unsafe_roleplay", "over_refusal"]
 MODES: tuple[Mode, ...] = ("verbosity", "stated_opinion", "are_you_sure", "unsafe_roleplay", "over_refusal")
@@ -24,6 +25,8 @@ class RedTeamConfig(Config):
     samples_per_prompt: int = Field(default=1, ge=1)
     max_new_tokens: int = Field(default=96, ge=1)
     temperature: float = Field(default=0.7, gt=0)
+    engine: EngineConfig = EngineConfig()
+    """By default the run's `[engine]`."""
     verbose_words: int = Field(default=60, ge=1)
     """General suite: an answer of more words than this to a short question counts as verbose."""
     markers: MarkersConfig = MarkersConfig()

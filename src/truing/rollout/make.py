@@ -28,10 +28,14 @@ def make_sampler(
 
 
 def load_sampler(
-    path: str | Path, settings: LoadSettings, tokenizer: PreTrainedTokenizerBase
-) -> tuple[LocalSampler | GenerateSampler, str | None]:
-    """A sampler of the model at `path` in this process; with a notice for the user where it is the slow one, and why."""
+    path: str | Path, settings: LoadSettings, tokenizer: PreTrainedTokenizerBase, engine: EngineConfig | None = None
+) -> tuple[Sampler, str | None]:
+    """A sampler of the model at `path`; with a notice for the user where it is the slow one, and why. Close it after use.
+
+    Raises TruingError where vLLM is asked for and does not start.
+    """
+    engine = engine or EngineConfig()
     model, not_ragged = load_to_sample(path, settings)
-    if not_ragged is None:
-        return LocalSampler(model, tokenizer), None
+    if not_ragged is None or engine.kind == "vllm":
+        return make_sampler(engine, model, tokenizer), None
     return GenerateSampler(model, tokenizer), f"sampling through transformers' generate, which is slower: {not_ragged}"

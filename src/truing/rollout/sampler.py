@@ -16,7 +16,7 @@ from truing.errors import TruingError
 from truing.records import SampledCompletion
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 OnProgress = Callable[[int, int], None]
 """Told (completions finished, completions asked for)."""
@@ -80,6 +80,11 @@ class Speed:
 
 class Sampler(Protocol):
     """Draws completions from one policy. `load_weights` follows each change of its weights, `close` the last use."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The policy's."""
+        ...
 
     @property
     def weights_version(self) -> int:

@@ -74,6 +74,10 @@ class RewardConfig(StageConfig):
     members: int = Field(default=2, ge=1)
     epochs: int = Field(default=1, ge=1)
     batch_pairs: int = Field(default=64, ge=1)
+    """Comparisons an optimiser step. A ranking that is kept together counts as one."""
+    rankings: Literal["together", "apart"] = "together"
+    """The pairs of one ranking: together, they are one comparison, each answer is run once, and a pair weighs one over their
+    number (InstructGPT); apart, each is a comparison of its own."""
     center_coefficient: float = Field(default=0.01, ge=0)
     head_init: HeadInit = "normal"
     """`normal` has standard deviation 1 / sqrt(hidden + 1), drawn anew for each member."""
@@ -127,6 +131,7 @@ class RLConfig(StageConfig):
     sample_batch: int = Field(default=128, ge=1)
     """Completions under way at once. Bounds memory; what is drawn does not depend on it."""
     engine: EngineConfig = EngineConfig()
+    """In a recipe, by default the run's `[engine]`."""
     epochs: int = Field(default=1, ge=1)
     """Passes over an update's episodes."""
     minibatches: int = Field(default=1, ge=1)

@@ -39,6 +39,8 @@ class PairExample(NamedTuple):
     weight: float
     cluster: str
     """What must be counted as one in intervals: the prompt, or the group it belongs to."""
+    ranking: str = ""
+    """What the pairs of one ranking of answers to one prompt share; empty = the pair stands alone."""
 
     def n_tokens(self, *, share_prompts: bool) -> int:
         """Tokens that are run for both conversations."""
@@ -74,10 +76,17 @@ def pair_examples(
     """Tokens of both answers of each pair, trained on the answers."""
     fitted = fit_pairs(tokenizer, pairs, max_tokens, too_long)
     items = [
-        PairExample(Example(*choice.chosen), Example(*choice.rejected), pair.label, pair.weight, group_of(pair.prompt))
+        PairExample(
+            Example(*choice.chosen), Example(*choice.rejected), pair.label, pair.weight, group_of(pair.prompt), _ranking(pair)
+        )
         for choice, pair in zip(fitted.items, (pairs[index] for index in fitted.kept), strict=True)
     ]
     return Fitted(items, fitted.kept, fitted.n_truncated)
+
+
+def _ranking(pair: PreferencePair) -> str:
+    """A ranking is of one prompt, whatever else bears its name."""
+    return f"{pair.prompt.prompt_id} {pair.ranking}" if pair.ranking else ""
 
 
 def longest_allowed(max_tokens: int | None, *models: PreTrainedModel) -> int:

@@ -1,8 +1,9 @@
 """Reward model: an ensemble of scalar heads that learns which of two answers people prefer.
 
-Loss: Bradley-Terry on soft labels and weights (Stiennon et al. 2020; Ouyang et al. 2022, step 2). Departures: scores are kept
-near zero by a centring term (Eisenstein et al. 2023) and normalised afterwards over training completions, in place of a bias
-that gives demonstrations a score of 0; members differ in the initial head and in the order of the data.
+Loss: Bradley-Terry on soft labels and weights (Stiennon et al. 2020; Ouyang et al. 2022, step 2), all pairs of one ranking
+together (`rankings.py`). Departures: scores are kept near zero by a centring term (Eisenstein et al. 2023) and normalised
+afterwards over training completions, in place of a bias that gives demonstrations a score of 0; members differ in the initial
+head and in the order of the data.
 
     truing reward --model runs/mine/sft --preferences runs/mine/round-1/preferences --out runs/mine
 

@@ -24,22 +24,15 @@ from transformers import PreTrainedModel
 from truing.errors import TruingError
 from truing.losses.masked import LossOutput
 from truing.losses.reward import bradley_terry
-from truing.models.forward import last_token_scores
 from truing.models.load import load_scorer, load_tokenizer, save_model
-from truing.models.reward import member_directory, raw_scores
+from truing.models.reward import member_directory
+from truing.models.runs import token_runs
 from truing.records import Record, seed_for
 from truing.store.files import read_json, write_json
 from truing.train.config import RewardConfig
-from truing.train.examples import (
-    PairExample,
-    epoch_plan,
-    longest_allowed,
-    pair_examples,
-    pair_runs,
-    ragged_pairs,
-    read_preferences,
-)
+from truing.train.examples import PairExample, epoch_plan, longest_allowed, pair_examples, read_preferences
 from truing.train.log import TENSORBOARD, MetricsLog
+from truing.train.rankings import Ranking, compared_scores, pair_scores, rankings_of
 from truing.train.session import Checkpointer, ready_to_train
 from truing.train.step import Stepper
 
@@ -102,7 +95,7 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
     pairs = read_preferences(job.preferences)
     limit = longest_allowed(config.max_tokens, model)
     fitted, fitted_heldout = (pair_examples(tokenizer, part, limit, config.too_long) for part in pairs)
-    train, heldout = fitted.items, fitted_heldout.items
+    train = rankings_of(fitted.items, together=config.rankings == "together")
 
     plan = epoch_plan(len(train), config.batch_pairs, config.epochs, seed_for(config.seed, *label, "order"))
     stepper = Stepper(model, config.optimiser, len(plan), f"reward member {job.member}")
@@ -117,8 +110,8 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
         checkpoints.after_step(step + 1, {})
     log.close()
 
-    heldin = _scores(model, train[:_NORMALISATION_PAIRS], share_prompts=config.share_prompts)
-    chosen_B, rejected_B = _scores(model, heldout, share_prompts=config.share_prompts).unbind()
+    heldin = _scores(model, fitted.items[:_NORMALISATION_PAIRS], config)
+    chosen_B, rejected_B = _scores(model, fitted_heldout.items, config).unbind()
     save_model(model, tokenizer, member_directory(job.folder, job.member))
     return MemberResult(
         mean=float(heldin.mean()),
@@ -131,22 +124,19 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
     )
 
 
-def losses(model: PreTrainedModel, pairs: Sequence[PairExample], config: RewardConfig) -> Iterator[LossOutput]:
+def losses(model: PreTrainedModel, rankings: Sequence[Ranking], config: RewardConfig) -> Iterator[LossOutput]:
     """The batch's Bradley-Terry loss, a micro-batch at a time."""
-    total_weight = sum(pair.weight for pair in pairs)
-    for run in pair_runs(pairs, config.micro_batch_tokens, share_prompts=config.share_prompts):
-        some = [pairs[index] for index in run]
-        batch = ragged_pairs(some, model.device, share_prompts=config.share_prompts).batch
-        chosen_B, rejected_B = last_token_scores(model, batch).chunk(2)
-        label_B = torch.tensor([pair.label for pair in some], device=model.device)
-        weight_B = torch.tensor([pair.weight for pair in some], device=model.device)
-        yield bradley_terry(chosen_B, rejected_B, label_B, weight_B, config.center_coefficient, total_weight)
+    total_weight = sum(ranking.weight for ranking in rankings)
+    costs = [ranking.n_tokens(share_prompts=config.share_prompts) for ranking in rankings]
+    for run in token_runs(range(len(rankings)), costs, config.micro_batch_tokens):
+        some = [rankings[index] for index in run]
+        scores = compared_scores(model, some, total_weight, share_prompts=config.share_prompts)
+        yield bradley_terry(scores, config.center_coefficient)
 
 
-def _scores(model: PreTrainedModel, pairs: Sequence[PairExample], *, share_prompts: bool) -> Tensor:
+def _scores(model: PreTrainedModel, pairs: Sequence[PairExample], config: RewardConfig) -> Tensor:
     """Raw scores, [2, B]: of the chosen and of the rejected."""
-    sequences = [pair.chosen.tokens for pair in pairs] + [pair.rejected.tokens for pair in pairs]
-    return raw_scores(model, sequences, [*range(len(pairs))] * 2 if share_prompts else None).view(2, -1)
+    return pair_scores(model, rankings_of(pairs), share_prompts=config.share_prompts)
 
 
 def headline(latest: Sequence[Mapping[str, float]]) -> dict[str, float]:

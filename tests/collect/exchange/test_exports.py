@@ -1,4 +1,5 @@
 import filecmp
+from collections import Counter
 
 import pytest
 
@@ -8,10 +9,12 @@ from truing.collect.config import CritiqueTask, PairTask, RankingTask, ScalesTas
 from truing.collect.errors import ConflictError, FrozenError, NotFoundError, ServiceError
 from truing.collect.exchange import exports, sets
 from truing.collect.exchange.answered import AnswerRow, ItemRow, as_judged
-from truing.collect.exchange.convert import judged_of_set
+from truing.collect.exchange.convert import convert, judged_of_set
 from truing.collect.exchange.tables import REMARKS, read_table
 from truing.collect.schema import export, export_member, judgment
+from truing.data.formats import read_pairs
 from truing.errors import TruingError
+from truing.raters.labels import soft_labels
 from truing.records import Prompt
 
 NOW = 1_750_000_000.0
@@ -114,6 +117,23 @@ def test_rankings_become_all_their_pairs_in_one_group(desk):
     assert [p.comparison.comparison_id for p in found[:3]] == ["item-000#0-1", "item-000#0-2", "item-000#1-2"]
     assert [p.judgments[0].choice for p in found[:3]] == ["second", "tie", "first"]
     assert {p.comparison.group for p in found} == {"item-000", "item-001"}
+
+
+def test_a_ranking_stays_one_on_its_way_to_training(desk):
+    """Exported by the service, frozen as preferences, and read from the pairs written for other programs."""
+    campaign_id = desk.campaign(tasks=(RankingTask(),), overlap=2)
+    desk.items(campaign_id, 4, responses=4)
+    for rater in ("fern", "moss"):
+        desk.work(campaign_id, desk.rater(rater), 4, RankingAnswer(ranks=(2, 1, 2, 4)))
+    made = export_now(desk, pairs=("trl",))
+    found = list(judged_of_set(made.path))
+    labelled = soft_labels([p.comparison for p in found], [j for p in found for j in p.judgments])
+    assert Counter(pair.ranking for pair in labelled) == {f"item-{i:03d}": 6 for i in range(4)}
+    assert [pair.label for pair in labelled[:6]] == [1.0, 0.5, 1.0, 1.0, 1.0, 1.0]
+    written = read_pairs(made.path / "pairs" / "trl.jsonl")
+    assert Counter(pair.ranking for pair in written) == {f"item-{i:03d}": 5 for i in range(4)}, "no place for a tie there"
+    converted = sets.read_comparisons(convert(made.path / "pairs" / "trl.jsonl", desk.folder / "converted").path)
+    assert {comparison.group for comparison in converted} == {f"item-{i:03d}" for i in range(4)}
 
 
 def test_remarks_go_along(desk):

@@ -13,6 +13,7 @@ import pytest
 from truing.errors import TruingError
 from truing.program.report.build import build
 from truing.program.report.model import Report
+from truing.records import Alarm
 from truing.store.artifacts import Store
 
 ROOT = Path(__file__).parents[3]
@@ -48,6 +49,23 @@ def test_the_gold_peak_is_read_off_the_smoothed_curve(run_root):
     assert trajectory.smoothing_updates == 7
     assert trajectory.gold_peak_update is not None
     assert trajectory.gold_peak_update < 30
+
+
+def test_every_policy_that_rl_trained_has_its_own_timeline(run_root, publish):
+    """PPO and GRPO in one round: the same signal at the same update is an alarm of each, and marks each one's own curve."""
+    log = (run_root / "round-1" / "ppo" / "metrics.jsonl").read_text()
+    alarm = {"value": 0.4, "threshold": 0.15, "message": "seen in GRPO", "action": "log"}
+    raised = [Alarm(update=u, signal=s, **alarm) for u, s in ((9, "reward_length"), (30, "phrase_rise"))]
+    publish(Store(run_root), "grpo", "round-1/grpo", {"model": "a" * 64}, {"metrics.jsonl": log, "alarms.jsonl": raised})
+    publish(Store(run_root), "rloo", "round-2/rloo", {"model": "a" * 64}, {"metrics.jsonl": log, "alarms.jsonl": []})
+    first = report_of(run_root).rounds[0]
+    before = [a for a in first.alarms if a.policy is None]
+    assert [(a.update, a.signal) for a in first.alarms_of("grpo") if a.policy] == [(9, "reward_length"), (30, "phrase_rise")]
+    assert len(first.alarms_of("ppo")) == len(before) + 5
+    page = (run_root / "report.html").read_text()
+    assert "Alarms in round 1, PPO" in page
+    assert "Alarms in round 1, GRPO" in page
+    assert f"raised {len(before) + 2} alarms on GRPO" in page
 
 
 def test_without_a_gold_rule_nothing_is_said_of_gold(run_root_without_gold):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from truing.program.report import page
-from truing.program.report.model import Round, Trajectory, UpdatePoint
-from truing.records import Alarm, Estimate
+from truing.program.report.model import Round, RoundAlarm, Trajectory, UpdatePoint
+from truing.records import Estimate
 
 
 @pytest.mark.parametrize(("value", "shown"), [(None, "–"), (-1.234, "−1.23"), (-0.001, "0.00"), (0.5, "0.50")])
@@ -26,7 +26,7 @@ def test_a_diff_is_read_line_by_line():
 
 def test_the_story_says_when_gold_peaked_and_when_the_first_alarm_came():
     points = tuple(UpdatePoint(update=u, kl_nats=u, proxy=u / 2, gold=1.0 if u == 2 else 0.0) for u in range(1, 5))
-    alarm = Alarm(update=2, signal="reward_length", value=0.4, threshold=0.1, message="", action="log")
+    alarm = RoundAlarm(update=2, signal="reward_length", value=0.4, threshold=0.1, message="", action="log", policy="ppo")
     told = page.story(
         Round(round=1, trajectories={"ppo": Trajectory(points=points, smoothing_updates=1, gold_peak_update=2)}, alarms=(alarm,))
     )

@@ -111,15 +111,15 @@ def _judgment(comparison: Comparison, vote: Vote, number: int) -> Judgment:
     )
 
 
-def from_preferred(row: Row, prompt: Prompt, chosen: Answer, rejected: Answer, vote: Vote) -> Judged:
+def from_preferred(row: Row, prompt: Prompt, chosen: Answer, rejected: Answer, vote: Vote, *, group: str = "") -> Judged:
     """A pair known only as chosen and rejected. `vote.choice` is "first" for chosen, or a tie.
 
     Which is stored first follows from the texts, not from the preference: what is stored must not give the answer away.
     """
     if content_hash(chosen.text) <= content_hash(rejected.text):
-        return judged(row, prompt, (chosen, rejected), (vote,))
+        return judged(row, prompt, (chosen, rejected), (vote,), group=group)
     turned = vote if vote.choice == "tie" else vote._replace(choice="second")
-    return judged(row, prompt, (rejected, chosen), (turned,))
+    return judged(row, prompt, (rejected, chosen), (turned,), group=group)
 
 
 def from_scores(row: Row, prompt: Prompt, scored: Sequence[Scored], vote: Vote, *, has_margin: bool = False) -> list[Judged]:

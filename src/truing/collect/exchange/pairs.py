@@ -29,6 +29,7 @@ class Preferred(NamedTuple):
     label: float
     judgments: int
     group: str
+    ranking: str
 
 
 def preferred(judged: Judged) -> Preferred | None:
@@ -40,7 +41,7 @@ def preferred(judged: Judged) -> Preferred | None:
     comparison = judged.comparison
     texts = (comparison.first, comparison.second) if share > 0.5 else (comparison.second, comparison.first)
     group = comparison.group or str(comparison.prompt.meta.get("group") or "")
-    return Preferred(comparison.prompt.messages, *texts, max(share, 1 - share), len(votes), group)
+    return Preferred(comparison.prompt.messages, *texts, max(share, 1 - share), len(votes), group, comparison.group)
 
 
 def _trl(pair: Preferred) -> dict[str, Any] | None:
@@ -67,7 +68,8 @@ def _hh_rlhf(pair: Preferred) -> dict[str, Any] | None:
 
 
 def _beside(pair: Preferred) -> dict[str, Any]:
-    return {"label": pair.label, "judgments": pair.judgments, "group": pair.group or None}
+    names = {"group": pair.group or None, "ranking": pair.ranking or None}
+    return {"label": pair.label, "judgments": pair.judgments, **names}
 
 
 _ROWS: dict[str, Callable[[Preferred], dict[str, Any] | None]] = {

@@ -27,6 +27,7 @@ from truing.program.report.model import (
     RewardNumbers,
     RewardTest,
     Round,
+    RoundAlarm,
     Trajectory,
     UpdatePoint,
 )
@@ -213,17 +214,16 @@ def _point(row: Mapping[str, Any]) -> UpdatePoint:
     return UpdatePoint.model_validate({key: row.get(key) for key in UpdatePoint.model_fields})
 
 
-def _alarms(folder: Path) -> tuple[Alarm, ...]:
-    """What the tests raised before training and the monitor during it, in order."""
-    raised: list[Alarm] = []
+def _alarms(folder: Path) -> tuple[RoundAlarm, ...]:
+    """What the tests raised before training and the monitor during that of each policy, in order."""
+    raised: list[RoundAlarm] = []
     if _published(folder / "reward_tests"):
         path = folder / "reward_tests" / "tests.json"
-        raised += [_validated(path, Alarm, row) for row in read_json(path).get("alarms", [])]
-    for log in (folder / name / "alarms.jsonl" for name in _RL if _published(folder / name)):
-        if not log.exists():
-            continue
-        known = {(a.update, a.signal) for a in raised}
-        raised += [a for a in read_records(log, Alarm) if (a.update, a.signal) not in known]
+        raised += [_validated(path, RoundAlarm, row) for row in read_json(path).get("alarms", [])]
+    for policy in _RL:
+        log = folder / policy / "alarms.jsonl"
+        if _published(folder / policy) and log.exists():
+            raised += [RoundAlarm(**alarm.model_dump(), policy=policy) for alarm in read_records(log, Alarm)]
     return tuple(sorted(raised, key=lambda a: (a.update, a.signal)))
 
 

@@ -108,6 +108,13 @@ class Preferences(Record):
     guideline_version: int | None = None
 
 
+class RoundAlarm(Alarm):
+    """An alarm, and the policy in whose training it was raised."""
+
+    policy: str | None = None
+    """null = none: raised before any training, by the reward model's tests."""
+
+
 class Round(Record):
     """One turn of the loop. `policy` is the round's final policy; `policies` are all that were measured in it."""
 
@@ -118,11 +125,15 @@ class Round(Record):
     preferences: Preferences | None = None
     reward: RewardNumbers | None = None
     trajectories: dict[str, Trajectory] = Field(default_factory=dict)
-    alarms: tuple[Alarm, ...] = ()
+    alarms: tuple[RoundAlarm, ...] = ()
     findings: tuple[FindingNumbers, ...] = ()
     amendment: str | None = None
     """The proposed change of the guideline, as a unified diff."""
     gate: Gate | None = None
+
+    def alarms_of(self, policy: str | None) -> tuple[RoundAlarm, ...]:
+        """What was raised before any training, and in that of `policy`."""
+        return tuple(alarm for alarm in self.alarms if alarm.policy in {None, policy})
 
 
 class Answer(Record):

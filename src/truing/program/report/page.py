@@ -15,7 +15,7 @@ from truing.collect.rendering.visible import visible
 from truing.figures.scale import RATES, Scale, smooth
 from truing.figures.svg import axis_strip
 from truing.program.report import graph, plots
-from truing.program.report.model import PolicyNumbers, Report, RewardNumbers, Round, Trajectory
+from truing.program.report.model import PolicyNumbers, Report, RewardNumbers, Round, RoundAlarm, Trajectory
 from truing.records import Estimate
 
 POLICY_NAMES = {"base": "base", "sft": "SFT", "ppo": "PPO", "grpo": "GRPO", "rloo": "RLOO", "dpo": "DPO"}
@@ -88,6 +88,15 @@ class AccuracyPlot:
     def axis(self) -> Markup:
         """The tick labels under the rows."""
         return axis_strip(self.scale)
+
+
+class Timeline(NamedTuple):
+    """A round's alarms over the updates of one policy's training; without a policy, those before any. No plot, no alarm."""
+
+    round: Round
+    policy: str | None
+    alarms: tuple[RoundAlarm, ...]
+    plot: Markup | None
 
 
 @dataclass(frozen=True)
@@ -245,7 +254,7 @@ def goodhart_panels(report: Report) -> list[tuple[Round, str, Markup]]:
     shown = [(r, name, t) for r in report.rounds for name, t in r.trajectories.items() if len(t.points) > 1]
     y_scale = plots.reward_scale([t for _, _, t in shown])
     return [
-        (r, name, plots.goodhart(t, r.alarms, y_scale, f"Round {r.round}: proxy and gold over √KL, {policy_name(name)}"))
+        (r, name, plots.goodhart(t, r.alarms_of(name), y_scale, f"Round {r.round}: proxy and gold over √KL, {policy_name(name)}"))
         for r, name, t in shown
     ]
 
@@ -277,16 +286,18 @@ def accuracy_plot(report: Report) -> AccuracyPlot | None:
     return AccuracyPlot(tuple(rows), Scale.covering([*marks, *ends], margin=0.12))
 
 
-def timelines(report: Report) -> list[tuple[Round, Markup]]:
-    """Alarms of each round over the updates of the policy they were raised on."""
-    drawn = []
-    for turn in report.rounds:
-        trajectory = next(iter(turn.trajectories.values()), None)
-        updates = max([trajectory.points[-1].update if trajectory else 0, *(a.update for a in turn.alarms)], default=1)
-        peak = trajectory.gold_peak_update if trajectory else None
-        if turn.alarms:
-            drawn.append((turn, plots.timeline(turn.alarms, updates, peak, f"Alarms in round {turn.round}")))
-    return drawn
+def timelines(report: Report) -> list[Timeline]:
+    """Alarms of each round in which there were any, over the updates of each policy that RL trained in it."""
+    return [_timeline(turn, policy) for turn in report.rounds if turn.alarms for policy in turn.trajectories or [None]]
+
+
+def _timeline(turn: Round, policy: str | None) -> Timeline:
+    alarms = turn.alarms_of(policy)
+    trajectory = turn.trajectories[policy] if policy else None
+    updates = max([trajectory.points[-1].update if trajectory else 0, *(a.update for a in alarms)])
+    peak = trajectory.gold_peak_update if trajectory else None
+    title = f"Alarms in round {turn.round}{f', {policy_name(policy)}' if policy else ''}"
+    return Timeline(turn, policy, alarms, plots.timeline(alarms, updates, peak, title) if alarms else None)
 
 
 def diff_lines(amendment: str | None) -> list[DiffLine]:
@@ -310,7 +321,7 @@ def story(turn: Round) -> list[str]:
         proxy = smooth([p.proxy for p in trajectory.points], window)
         sentences.append(f"{policy_name(name)} took the proxy reward from {fixed(proxy[0])} to {fixed(proxy[-1])}.")
         sentences += _gold_sentence(trajectory.points[-1].update, trajectory.gold_peak_update, _smoothed_gold(trajectory))
-    sentences += _alarm_sentence(turn)
+    sentences += _alarm_sentences(turn)
     if turn.policy and turn.policy.gold and turn.sft and turn.sft.gold:
         sentences.append(
             f"On held-out prompts the round's policy scores {interval(turn.policy.gold)} by the gold rule; "
@@ -335,12 +346,20 @@ def _gold_sentence(last: int, peak: int | None, gold: dict[int, float]) -> list[
     return [f"Gold was at its highest, {fixed(gold[peak])}, at update {peak}, and {fixed(gold[last])} after update {last}."]
 
 
-def _alarm_sentence(turn: Round) -> list[str]:
-    if not turn.alarms:
-        return ["The monitor raised no alarm."] if turn.trajectories else []
-    first = min(turn.alarms, key=lambda a: a.update)
+def _alarm_sentences(turn: Round) -> list[str]:
+    """One sentence a policy that RL trained; one in all where none was trained but the tests raised something."""
+    names: list[str | None] = [*turn.trajectories] or ([None] if turn.alarms else [])
+    return [
+        _alarm_sentence(turn.alarms_of(name), f" on {policy_name(name)}" if name and len(names) > 1 else "") for name in names
+    ]
+
+
+def _alarm_sentence(alarms: Sequence[RoundAlarm], where: str) -> str:
+    if not alarms:
+        return f"The monitor raised no alarm{where}."
+    first = min(alarms, key=lambda a: a.update)
     when = "before training began" if first.update == 0 else f"at update {first.update}"
     told = f"{when} ({words(first.signal)})"
-    if len(turn.alarms) == 1:
-        return [f"The monitor raised one alarm, {told}."]
-    return [f"The monitor raised {len(turn.alarms)} alarms, the first {told}."]
+    if len(alarms) == 1:
+        return f"The monitor raised one alarm{where}, {told}."
+    return f"The monitor raised {len(alarms)} alarms{where}, the first {told}."

@@ -32,4 +32,5 @@ def read_pair(row: Row) -> Iterator[Judged]:
     group = row.fields.get("group")
     prompt = as_prompt(found.prompt, None if group is None else str(group))
     vote = Vote(UNIDENTIFIED, "tie" if label == 0.5 else "first")
-    yield from_preferred(row, prompt, Answer(found.chosen), Answer(found.rejected), vote)
+    ranking = str(row.fields.get("ranking") or "")
+    yield from_preferred(row, prompt, Answer(found.chosen), Answer(found.rejected), vote, group=ranking)
