@@ -94,10 +94,28 @@ def test_planted_biases_are_recovered_within_a_fifth() -> None:
             rows = planted.sort_R == SORTS.index(name)
             ratio.append(float(estimates[name][rows].mean() / truths[name][rows].mean()))
         coins.append(np.abs(model.alpha_R[planted.sort_R == SORTS.index("coin")]).max())
-        covered.append(np.abs(model.beta_R - planted.beta_R) < 1.96 * model.error_RD[:, 1])
+        covered.append((model.interval_RD2[:, 1, 0] < planted.beta_R) & (planted.beta_R < model.interval_RD2[:, 1, 1]))
     assert {name: np.mean(ratio) for name, ratio in ratios.items()} == pytest.approx(dict.fromkeys(ratios, 1.0), abs=0.2)
     assert max(coins) < 0.3
     assert np.mean(covered) > 0.88
+
+
+def test_intervals_of_reliability_cover() -> None:
+    # 5 seeds of 100 raters with 100 judgments each: 500 hits of 95%
+    hits = []
+    for seed in range(5):
+        planted = PlantedRaters.draw(100, np.random.default_rng(seed))
+        low, high = fit(planted.judge(3333, 3, np.random.default_rng(1000 + seed))).interval_RD2[:, 0].T
+        hits.append((low < planted.alpha_R) & (planted.alpha_R < high))
+    assert 0.925 < np.mean(hits) < 0.985
+
+
+def test_an_interval_of_reliability_is_longer_upward() -> None:
+    model = fit(PlantedRaters.draw(10, np.random.default_rng(0)).judge(300, 3, np.random.default_rng(1)))
+    low, high = model.interval_RD2[:, 0].T
+    best = int(model.alpha_R.argmax())
+    assert high[best] - model.alpha_R[best] > 1.2 * (model.alpha_R[best] - low[best]) > 0
+    assert np.diff(model.interval_RD2[:, 1:], axis=2)[..., 0] == pytest.approx(2 * 1.959964 * model.error_RD[:, 1:])
 
 
 def test_swapping_stored_order_flips_the_sign_of_quality_only() -> None:
@@ -115,7 +133,7 @@ def test_order_of_judgments_and_a_rater_without_any_do_not_matter() -> None:
     one, other = fit(data), fit(shuffled, n_raters=21)
     assert other.dq_J == pytest.approx(one.dq_J, abs=1e-6)
     assert other.rater_RD[:20] == pytest.approx(one.rater_RD, abs=1e-6)
-    assert other.rater_RD[20] == pytest.approx(one.population.to_natural() @ one.population.expected(), abs=1e-6)
+    assert other.rater_RD[20] == pytest.approx(one.population.biases(one.population.expected()[None])[0], abs=1e-6)
 
 
 def test_weight_zero_is_absence_and_gold_turns_a_hostile_crowd_round() -> None:

@@ -2,7 +2,9 @@
 
 A rater's parameters in the order of `evidence`: reliability alpha, pull to the left beta, total slopes on style, level offsets.
 Each is Student's t around a mean with a scale of its own, heavy-tailed so that the few who answer unlike the others (always
-left, at random, upside down) are neither pulled to them nor widen what is expected of them; a total slope's mean is  bias +
+left, at random, upside down) are neither pulled to them nor widen what is expected of them. Of reliability it is asinh(alpha)
+that is so distributed: reliable raters differ by factors, as its logarithm would have it, and those near zero or below by
+amounts; what judgments say of alpha is as lopsided, and nearly symmetric in asinh(alpha). A total slope's mean is  bias +
 quality effect * alpha.  That line through the raters is what tells a taste for style that raters share with each other (their
 slope at alpha = 0: a bias) from style that goes with quality (the slope grows with alpha, as everything does that is read off
 quality).
@@ -23,14 +25,14 @@ PRIOR_RATERS = 2.0
 MEAN_BIAS_SD = 0.25
 QUALITY_EFFECT_SD = 0.5
 MEAN_SD = 3.0
-MOST_MISSING = 0.95
 TAIL = 4.0
 """Degrees of freedom of the t distributions."""
 
 
 class Population(NamedTuple):
-    """Means and spreads. `effect_D` is the quality effect of a style (0 for what is no style), `effect_variance_D` its
-    variance.
+    """Means and scales (of asinh(alpha) for reliability).
+
+    `effect_D` is the quality effect of a style (0 for what is no style), `effect_variance_D` its variance.
     """
 
     mean_D: Floats
@@ -41,12 +43,26 @@ class Population(NamedTuple):
 
     def expected(self) -> Floats:
         """A rater's parameters where nothing is known of them."""
-        return np.asarray(self.mean_D + self.effect_D * self.mean_D[0])
+        alpha = np.sinh(self.mean_D[0])
+        expected = self.mean_D + self.effect_D * alpha
+        expected[0] = alpha
+        return np.asarray(expected)
 
-    def to_natural(self) -> Floats:
-        """Matrix from a rater's parameters to the same with biases in place of total slopes: bias = slope - effect * alpha."""
-        matrix = np.eye(len(self.mean_D))
-        matrix[:, 0] -= self.effect_D
+    def biases(self, theta_RD: Floats) -> Floats:
+        """Raters' parameters with biases in place of total slopes: bias = slope - effect * alpha."""
+        return np.asarray(theta_RD - theta_RD[:, :1] * self.effect_D)
+
+    def residual(self, theta_RD: Floats) -> Floats:
+        """What the means and quality effects leave, asinh(alpha) for reliability. Shape (R, D)."""
+        natural = self.biases(theta_RD)
+        natural[:, 0] = np.arcsinh(theta_RD[:, 0])
+        return np.asarray(natural - self.mean_D)
+
+    def jacobian(self, theta_RD: Floats) -> Floats:
+        """Derivative of each rater's residual by their parameters. Shape (R, D, D)."""
+        matrix = np.tile(np.eye(len(self.mean_D)), (len(theta_RD), 1, 1))
+        matrix[:, :, 0] -= self.effect_D
+        matrix[:, 0, 0] = 1 / np.sqrt(1 + theta_RD[:, 0] ** 2)
         return matrix
 
     def pull(self, theta_RD: Floats, covariance_RDD: Floats) -> Floats:
@@ -57,40 +73,53 @@ class Population(NamedTuple):
         squares = self.squared_residuals(theta_RD, covariance_RDD) / self.sd_D**2
         return np.asarray((TAIL + 1) / (TAIL + squares) / self.sd_D**2)
 
-    def precision(self, pull_RD: Floats) -> Floats:
+    def own_share(self, pull_RD: Floats) -> Floats:
+        """nu / (nu + E[residual^2] / scale^2), from the pull that it gave: near 0 for an outlier. Shape (R, D)."""
+        return np.asarray(TAIL / (TAIL + 1) * pull_RD * self.sd_D**2)
+
+    def precision(self, theta_RD: Floats, pull_RD: Floats) -> Floats:
         """Of the prior, in raters' parameters. Shape (R, D, D)."""
-        to_natural = self.to_natural()
-        return np.asarray(to_natural.T @ (pull_RD[:, :, None] * to_natural))
+        jacobian = self.jacobian(theta_RD)
+        return np.asarray(jacobian.transpose(0, 2, 1) @ (pull_RD[:, :, None] * jacobian))
+
+    def missing(self, theta_RD: Floats, pull_RD: Floats) -> Floats:
+        """What of `precision` is lost by not knowing how strongly this rater is drawn (Louis 1982): most for outliers.
+
+        Precision less this is the curvature of Student's t. Shape (R, D, D).
+        """
+        return self.precision(theta_RD, 2 * pull_RD * (1 - self.own_share(pull_RD)))
 
     def log_density_gradient(self, theta_RD: Floats, pull_RD: Floats) -> Floats:
         """Derivative of each rater's log-prior. Shape (R, D)."""
-        to_natural = self.to_natural()
-        return np.asarray(-(pull_RD * (theta_RD @ to_natural.T - self.mean_D)) @ to_natural)
+        return np.asarray(-np.einsum("rd,rde->re", pull_RD * self.residual(theta_RD), self.jacobian(theta_RD)))
 
     def squared_residuals(self, theta_RD: Floats, covariance_RDD: Floats) -> Floats:
-        """Expected squares of what the means and quality effects leave. Shape (R, D)."""
-        to_natural = self.to_natural()
-        residual = theta_RD @ to_natural.T - self.mean_D
-        return np.asarray(residual**2 + np.einsum("de,ref,df->rd", to_natural, covariance_RDD, to_natural))
+        """Expected squares of residuals. Shape (R, D)."""
+        jacobian = self.jacobian(theta_RD)
+        return np.asarray(self.residual(theta_RD) ** 2 + np.einsum("rde,ref,rdf->rd", jacobian, covariance_RDD, jacobian))
+
+    def uncertainty(self, theta_RD: Floats, pull_RD: Floats, covariance_RDD: Floats) -> Floats:
+        """What not knowing means and scales themselves adds to raters' covariance, by the delta method (Morris 1983).
+
+        The information on log scale is Student's 2 nu / (nu + 3) a rater known exactly, less the more a rater is shrunk, and
+        PRIOR_RATERS normal ones' from its prior. Shape (R, D, D).
+        """
+        share, jacobian = self.own_share(pull_RD), self.jacobian(theta_RD)
+        variance_RD = np.einsum("rde,ref,rdf->rd", jacobian, covariance_RDD, jacobian)
+        known = np.clip(1 - variance_RD * pull_RD, 0, 1)
+        log_scale_variance = 1 / (2 * (PRIOR_RATERS + TAIL / (TAIL + 3) * (known**2).sum(axis=0)))
+        by_mean = pull_RD * (2 * share - 1) * np.sqrt(self.mean_variance_D)
+        by_scale = 2 * pull_RD * share * self.residual(theta_RD) * np.sqrt(log_scale_variance)
+        moved = covariance_RDD @ jacobian.transpose(0, 2, 1)
+        moves = np.concatenate([moved * by_mean[:, None, :], moved * by_scale[:, None, :]], axis=2)
+        return np.asarray(moves @ moves.transpose(0, 2, 1))
 
 
 def start(alpha: float, offsets: Floats, n_style: int) -> Population:
     """A population of equally reliable raters without bias."""
-    mean = np.concatenate([[alpha, 0.0], np.zeros(n_style), offsets])
+    mean = np.concatenate([[np.arcsinh(alpha), 0.0], np.zeros(n_style), offsets])
     nothing = np.zeros_like(mean)
     return Population(mean, nothing, np.full_like(mean, 0.5), nothing, nothing)
-
-
-def posterior_covariance(complete_RDD: Floats, observed_RDD: Floats, precision_RDD: Floats) -> Floats:
-    """Inverse of observed information plus prior; what is missing counts for at most MOST_MISSING of the complete in any
-    direction, so that the inverse exists for a rater of whom next to nothing is known. Shape (R, D, D).
-    """
-    lower = np.linalg.cholesky(complete_RDD + precision_RDD)
-    inverse = np.linalg.inv(lower)
-    missing = inverse @ (complete_RDD - observed_RDD) @ inverse.transpose(0, 2, 1)
-    values, vectors = np.linalg.eigh(missing)
-    left = inverse.transpose(0, 2, 1) @ vectors
-    return np.asarray((left / (1 - np.minimum(values, MOST_MISSING))[:, None, :]) @ left.transpose(0, 2, 1))
 
 
 def update(
@@ -116,8 +145,9 @@ def update(
             mean[d], effect[d] = inverse @ np.array([pull @ theta_RD[:, d], pull @ shared])
             mean_variance[d], effect_variance[d] = np.diag(inverse)
         else:
+            value = np.arcsinh(alpha) if d == 0 else theta_RD[:, d]
             mean_variance[d] = 1 / (pull.sum() + MEAN_SD**-2)
-            mean[d] = mean_variance[d] * (pull @ theta_RD[:, d] + MEAN_SD**-2 * start_mean_D[d])
+            mean[d] = mean_variance[d] * (pull @ value + MEAN_SD**-2 * start_mean_D[d])
     after = Population(mean, effect, before.sd_D, mean_variance, effect_variance)
     tail = pull_RD * before.sd_D**2
     spread = (tail * after.squared_residuals(theta_RD, covariance_RDD)).sum(axis=0)
