@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
+from benchmarks.workforce import simulate
 from truing.errors import TruingError
 from truing.raters.choice import choice_terms, probabilities
 from truing.raters.evidence import Quality, expect, unpack
@@ -107,15 +108,16 @@ def test_intervals_of_reliability_cover() -> None:
         planted = PlantedRaters.draw(100, np.random.default_rng(seed))
         low, high = fit(planted.judge(3333, 3, np.random.default_rng(1000 + seed))).interval_RD2[:, 0].T
         hits.append((low < planted.alpha_R) & (planted.alpha_R < high))
-    assert 0.925 < np.mean(hits) < 0.985
+    assert 0.9 < np.mean(hits) < 0.97
 
 
-def test_an_interval_of_reliability_is_longer_upward() -> None:
-    model = fit(PlantedRaters.draw(10, np.random.default_rng(0)).judge(300, 3, np.random.default_rng(1)))
-    low, high = model.interval_RD2[:, 0].T
-    best = int(model.alpha_R.argmax())
-    assert high[best] - model.alpha_R[best] > 1.2 * (model.alpha_R[best] - low[best]) > 0
-    assert np.diff(model.interval_RD2[:, 1:], axis=2)[..., 0] == pytest.approx(2 * 1.959964 * model.error_RD[:, 1:])
+def test_raters_who_never_tie_are_fitted() -> None:
+    # items of two kinds and raters right in 62 to 95%: the best look certain, and must not run off
+    labels = simulate(0, items=2000, per_item=3, accuracy_R=np.r_[np.full(5, 0.5), np.linspace(0.62, 0.95, 20)])
+    columns = labels.item_N, labels.rater_N, 1 - 2 * labels.label_N, np.zeros(len(labels.item_N)), np.zeros((2000, 0))
+    model = fit_rater_model(*columns)
+    assert model.converged
+    assert model.alpha_R.max() < 6
 
 
 def test_swapping_stored_order_flips_the_sign_of_quality_only() -> None:
@@ -133,7 +135,7 @@ def test_order_of_judgments_and_a_rater_without_any_do_not_matter() -> None:
     one, other = fit(data), fit(shuffled, n_raters=21)
     assert other.dq_J == pytest.approx(one.dq_J, abs=1e-6)
     assert other.rater_RD[:20] == pytest.approx(one.rater_RD, abs=1e-6)
-    assert other.rater_RD[20] == pytest.approx(one.population.biases(one.population.expected()[None])[0], abs=1e-6)
+    assert other.rater_RD[20] == pytest.approx(one.population.to_natural() @ one.population.expected(), abs=1e-6)
 
 
 def test_weight_zero_is_absence_and_gold_turns_a_hostile_crowd_round() -> None:

@@ -15,9 +15,9 @@ CERTAIN = np.zeros((2, 4, 4))
 
 
 def log_density(theta_RD: np.ndarray) -> np.ndarray:
-    """Student's t of asinh(alpha), beta, slope - effect * alpha and offset, a rater."""
+    """Student's t of alpha, beta, slope - effect * alpha and offset, a rater."""
     alpha = theta_RD[:, 0]
-    natural = np.column_stack([np.arcsinh(alpha), theta_RD[:, 1], theta_RD[:, 2] - 0.4 * alpha, theta_RD[:, 3]])
+    natural = np.column_stack([alpha, theta_RD[:, 1], theta_RD[:, 2] - 0.4 * alpha, theta_RD[:, 3]])
     return -(TAIL + 1) / 2 * np.log1p(((natural - PEOPLE.mean_D) / PEOPLE.sd_D) ** 2 / TAIL).sum(axis=1)
 
 
@@ -29,10 +29,10 @@ def test_gradient_is_that_of_students_t() -> None:
 
 
 def test_precision_less_what_is_missing_is_the_curvature_of_students_t() -> None:
-    # in beta, bias and offset, in which the residual is linear: for an outlier it is negative
+    # for an outlier it is negative
     pull = PEOPLE.pull(THETA, CERTAIN)
-    curvature = PEOPLE.precision(THETA, pull) - PEOPLE.missing(THETA, pull)
-    for d in (1, 2, 3):
+    curvature = PEOPLE.precision(pull) - PEOPLE.missing(pull)
+    for d in range(4):
         step = 1e-4 * np.eye(4)[d]
         second = (log_density(THETA + step) - 2 * log_density(THETA) + log_density(THETA - step)) / 1e-8
         assert -second == pytest.approx(curvature[:, d, d], abs=1e-4)
@@ -41,16 +41,13 @@ def test_precision_less_what_is_missing_is_the_curvature_of_students_t() -> None
 
 def test_a_rater_of_whom_nothing_is_known_is_as_uncertain_as_the_mean_on_top() -> None:
     nobody = PEOPLE.expected()[None]
-    covariance = np.linalg.inv(PEOPLE.jacobian(nobody)) @ np.diag(PEOPLE.sd_D**2) @ np.linalg.inv(PEOPLE.jacobian(nobody))[0].T
-    pull = np.full((1, 4), 1.0) / PEOPLE.sd_D**2
-    share = TAIL / (TAIL + 1)
-    added = PEOPLE.uncertainty(nobody, pull, covariance)
-    jacobian = PEOPLE.jacobian(nobody)
-    assert jacobian @ added @ jacobian.transpose(0, 2, 1) == pytest.approx(
-        (2 * share - 1) ** 2 * np.diag(PEOPLE.mean_variance_D)[None]
-    )
+    to_natural = PEOPLE.to_natural()
+    covariance = np.linalg.inv(to_natural) @ np.diag(PEOPLE.sd_D**2) @ np.linalg.inv(to_natural).T
+    pull, share = np.ones((1, 4)) / PEOPLE.sd_D**2, TAIL / (TAIL + 1)
+    added = PEOPLE.uncertainty(nobody, pull, covariance[None])
+    mine = (2 * share - 1) ** 2 * np.diag(PEOPLE.mean_variance_D)
+    assert to_natural @ added[0] @ to_natural.T == pytest.approx(mine)
 
 
 def test_expected_and_residual_agree() -> None:
     assert PEOPLE.residual(PEOPLE.expected()[None]) == pytest.approx(np.zeros((1, 4)))
-    assert PEOPLE.biases(THETA)[:, 2] == pytest.approx(THETA[:, 2] - 0.4 * THETA[:, 0])

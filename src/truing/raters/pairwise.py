@@ -97,12 +97,9 @@ class RaterModel(NamedTuple):
 
     @property
     def interval_RD2(self) -> Floats:
-        """95% intervals of `rater_RD`; of reliability symmetric in asinh(alpha), as its posterior nearly is."""
+        """95% interval of every entry of `rater_RD`."""
         half_RD = HALF * self.error_RD
-        interval = np.stack([self.rater_RD - half_RD, self.rater_RD + half_RD], axis=2)
-        half_R = half_RD[:, 0] / np.sqrt(1 + self.alpha_R**2)
-        interval[:, 0] = np.sinh(np.arcsinh(self.alpha_R)[:, None] + np.stack([-half_R, half_R], axis=1))
-        return interval
+        return np.stack([self.rater_RD - half_RD, self.rater_RD + half_RD], axis=2)
 
     @property
     def quality_effect_K(self) -> Floats:
@@ -164,7 +161,7 @@ def fit_rater_model(
         found = expect(answers, theta, _item_prior(answers, people, gold), quality)
         quality = found.quality
         theta = _newton_step(theta, found, people, pull)
-        covariance = _covariance(found, people.precision(theta, pull))
+        covariance = _covariance(found, people.precision(pull))
         pull = people.pull(theta, covariance)
         people = prior_of_raters.update(people, theta[known_R], covariance[known_R], pull[known_R], start_mean, n_style)
         theta[~known_R] = people.expected()
@@ -224,7 +221,7 @@ def _item_prior(answers: Answers, people: Population, gold_J: Floats | None) -> 
 
 def _newton_step(theta_RD: Floats, found: Pass, people: Population, pull_RD: Floats) -> Floats:
     """One Newton step of every rater on complete information plus prior, no coordinate by more than LARGEST_STEP."""
-    hessian = unpack(found.complete_RP, theta_RD.shape[1]) + people.precision(theta_RD, pull_RD)
+    hessian = unpack(found.complete_RP, theta_RD.shape[1]) + people.precision(pull_RD)
     gradient = found.gradient_RD + people.log_density_gradient(theta_RD, pull_RD)
     step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
     return np.asarray(theta_RD + np.clip(step, -LARGEST_STEP, LARGEST_STEP))
@@ -251,16 +248,16 @@ def _result(
 
     Errors count what the population's estimates leave open: its means and scales, and the split of style into taste and quality.
     """
-    covariance = _covariance(found, people.precision(theta_RD, pull_RD), people.missing(theta_RD, pull_RD))
+    covariance = _covariance(found, people.precision(pull_RD), people.missing(pull_RD))
     covariance += people.uncertainty(theta_RD, pull_RD, covariance)
-    to_biases = people.biases(np.eye(theta_RD.shape[1])).T
-    covariance = to_biases @ covariance @ to_biases.T
+    to_natural = people.to_natural()
+    covariance = to_natural @ covariance @ to_natural.T
     style = slice(2, 2 + answers.style_JK.shape[1])
     split = people.effect_variance_D * theta_RD[:, :1] ** 2
     covariance[:, np.arange(len(split[0])), np.arange(len(split[0]))] += split
     dq = found.quality.mean_J + answers.style_JK @ people.effect_D[style]
     return RaterModel(
-        rater_RD=people.biases(theta_RD),
+        rater_RD=theta_RD @ to_natural.T,
         rater_covariance_RDD=covariance,
         dq_J=dq,
         dq_sd_J=found.quality.sd_J,

@@ -2,9 +2,7 @@
 
 A rater's parameters in the order of `evidence`: reliability alpha, pull to the left beta, total slopes on style, level offsets.
 Each is Student's t around a mean with a scale of its own, heavy-tailed so that the few who answer unlike the others (always
-left, at random, upside down) are neither pulled to them nor widen what is expected of them. Of reliability it is asinh(alpha)
-that is so distributed: reliable raters differ by factors, as its logarithm would have it, and those near zero or below by
-amounts; what judgments say of alpha is as lopsided, and nearly symmetric in asinh(alpha). A total slope's mean is  bias +
+left, at random, upside down) are neither pulled to them nor widen what is expected of them. A total slope's mean is  bias +
 quality effect * alpha.  That line through the raters is what tells a taste for style that raters share with each other (their
 slope at alpha = 0: a bias) from style that goes with quality (the slope grows with alpha, as everything does that is read off
 quality).
@@ -30,7 +28,7 @@ TAIL = 4.0
 
 
 class Population(NamedTuple):
-    """Means and scales (of asinh(alpha) for reliability).
+    """Means and scales.
 
     `effect_D` is the quality effect of a style (0 for what is no style), `effect_variance_D` its variance.
     """
@@ -43,27 +41,17 @@ class Population(NamedTuple):
 
     def expected(self) -> Floats:
         """A rater's parameters where nothing is known of them."""
-        alpha = np.sinh(self.mean_D[0])
-        expected = self.mean_D + self.effect_D * alpha
-        expected[0] = alpha
-        return np.asarray(expected)
+        return np.asarray(self.mean_D + self.effect_D * self.mean_D[0])
 
-    def biases(self, theta_RD: Floats) -> Floats:
-        """Raters' parameters with biases in place of total slopes: bias = slope - effect * alpha."""
-        return np.asarray(theta_RD - theta_RD[:, :1] * self.effect_D)
+    def to_natural(self) -> Floats:
+        """Matrix from a rater's parameters to the same with biases in place of total slopes: bias = slope - effect * alpha."""
+        matrix = np.eye(len(self.mean_D))
+        matrix[:, 0] -= self.effect_D
+        return matrix
 
     def residual(self, theta_RD: Floats) -> Floats:
-        """What the means and quality effects leave, asinh(alpha) for reliability. Shape (R, D)."""
-        natural = self.biases(theta_RD)
-        natural[:, 0] = np.arcsinh(theta_RD[:, 0])
-        return np.asarray(natural - self.mean_D)
-
-    def jacobian(self, theta_RD: Floats) -> Floats:
-        """Derivative of each rater's residual by their parameters. Shape (R, D, D)."""
-        matrix = np.tile(np.eye(len(self.mean_D)), (len(theta_RD), 1, 1))
-        matrix[:, :, 0] -= self.effect_D
-        matrix[:, 0, 0] = 1 / np.sqrt(1 + theta_RD[:, 0] ** 2)
-        return matrix
+        """What the means and quality effects leave. Shape (R, D)."""
+        return np.asarray(theta_RD @ self.to_natural().T - self.mean_D)
 
     def pull(self, theta_RD: Floats, covariance_RDD: Floats) -> Floats:
         """How strongly each parameter of each rater is drawn to its mean: 1 / scale^2, less for an outlier.
@@ -77,26 +65,25 @@ class Population(NamedTuple):
         """nu / (nu + E[residual^2] / scale^2), from the pull that it gave: near 0 for an outlier. Shape (R, D)."""
         return np.asarray(TAIL / (TAIL + 1) * pull_RD * self.sd_D**2)
 
-    def precision(self, theta_RD: Floats, pull_RD: Floats) -> Floats:
+    def precision(self, pull_RD: Floats) -> Floats:
         """Of the prior, in raters' parameters. Shape (R, D, D)."""
-        jacobian = self.jacobian(theta_RD)
-        return np.asarray(jacobian.transpose(0, 2, 1) @ (pull_RD[:, :, None] * jacobian))
+        to_natural = self.to_natural()
+        return np.asarray(to_natural.T @ (pull_RD[:, :, None] * to_natural))
 
-    def missing(self, theta_RD: Floats, pull_RD: Floats) -> Floats:
+    def missing(self, pull_RD: Floats) -> Floats:
         """What of `precision` is lost by not knowing how strongly this rater is drawn (Louis 1982): most for outliers.
 
         Precision less this is the curvature of Student's t. Shape (R, D, D).
         """
-        return self.precision(theta_RD, 2 * pull_RD * (1 - self.own_share(pull_RD)))
+        return self.precision(2 * pull_RD * (1 - self.own_share(pull_RD)))
 
     def log_density_gradient(self, theta_RD: Floats, pull_RD: Floats) -> Floats:
         """Derivative of each rater's log-prior. Shape (R, D)."""
-        return np.asarray(-np.einsum("rd,rde->re", pull_RD * self.residual(theta_RD), self.jacobian(theta_RD)))
+        return np.asarray(-(pull_RD * self.residual(theta_RD)) @ self.to_natural())
 
     def squared_residuals(self, theta_RD: Floats, covariance_RDD: Floats) -> Floats:
         """Expected squares of residuals. Shape (R, D)."""
-        jacobian = self.jacobian(theta_RD)
-        return np.asarray(self.residual(theta_RD) ** 2 + np.einsum("rde,ref,rdf->rd", jacobian, covariance_RDD, jacobian))
+        return np.asarray(self.residual(theta_RD) ** 2 + self._natural_variance(covariance_RDD))
 
     def uncertainty(self, theta_RD: Floats, pull_RD: Floats, covariance_RDD: Floats) -> Floats:
         """What not knowing means and scales themselves adds to raters' covariance, by the delta method (Morris 1983).
@@ -104,20 +91,24 @@ class Population(NamedTuple):
         The information on log scale is Student's 2 nu / (nu + 3) a rater known exactly, less the more a rater is shrunk, and
         PRIOR_RATERS normal ones' from its prior. Shape (R, D, D).
         """
-        share, jacobian = self.own_share(pull_RD), self.jacobian(theta_RD)
-        variance_RD = np.einsum("rde,ref,rdf->rd", jacobian, covariance_RDD, jacobian)
-        known = np.clip(1 - variance_RD * pull_RD, 0, 1)
+        share = self.own_share(pull_RD)
+        known = np.clip(1 - self._natural_variance(covariance_RDD) * pull_RD, 0, 1)
         log_scale_variance = 1 / (2 * (PRIOR_RATERS + TAIL / (TAIL + 3) * (known**2).sum(axis=0)))
         by_mean = pull_RD * (2 * share - 1) * np.sqrt(self.mean_variance_D)
         by_scale = 2 * pull_RD * share * self.residual(theta_RD) * np.sqrt(log_scale_variance)
-        moved = covariance_RDD @ jacobian.transpose(0, 2, 1)
+        moved = covariance_RDD @ self.to_natural().T
         moves = np.concatenate([moved * by_mean[:, None, :], moved * by_scale[:, None, :]], axis=2)
         return np.asarray(moves @ moves.transpose(0, 2, 1))
+
+    def _natural_variance(self, covariance_RDD: Floats) -> Floats:
+        """Variances of alpha, beta, biases and offsets. Shape (R, D)."""
+        to_natural = self.to_natural()
+        return np.asarray(np.einsum("de,ref,df->rd", to_natural, covariance_RDD, to_natural))
 
 
 def start(alpha: float, offsets: Floats, n_style: int) -> Population:
     """A population of equally reliable raters without bias."""
-    mean = np.concatenate([[np.arcsinh(alpha), 0.0], np.zeros(n_style), offsets])
+    mean = np.concatenate([[alpha, 0.0], np.zeros(n_style), offsets])
     nothing = np.zeros_like(mean)
     return Population(mean, nothing, np.full_like(mean, 0.5), nothing, nothing)
 
@@ -145,9 +136,8 @@ def update(
             mean[d], effect[d] = inverse @ np.array([pull @ theta_RD[:, d], pull @ shared])
             mean_variance[d], effect_variance[d] = np.diag(inverse)
         else:
-            value = np.arcsinh(alpha) if d == 0 else theta_RD[:, d]
             mean_variance[d] = 1 / (pull.sum() + MEAN_SD**-2)
-            mean[d] = mean_variance[d] * (pull @ value + MEAN_SD**-2 * start_mean_D[d])
+            mean[d] = mean_variance[d] * (pull @ theta_RD[:, d] + MEAN_SD**-2 * start_mean_D[d])
     after = Population(mean, effect, before.sd_D, mean_variance, effect_variance)
     tail = pull_RD * before.sd_D**2
     spread = (tail * after.squared_residuals(theta_RD, covariance_RDD)).sum(axis=0)
