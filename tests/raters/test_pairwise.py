@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
+from benchmarks.workforce import simulate
 from truing.errors import TruingError
 from truing.raters.choice import choice_terms, probabilities
 from truing.raters.evidence import Quality, expect, unpack
@@ -94,10 +95,29 @@ def test_planted_biases_are_recovered_within_a_fifth() -> None:
             rows = planted.sort_R == SORTS.index(name)
             ratio.append(float(estimates[name][rows].mean() / truths[name][rows].mean()))
         coins.append(np.abs(model.alpha_R[planted.sort_R == SORTS.index("coin")]).max())
-        covered.append(np.abs(model.beta_R - planted.beta_R) < 1.96 * model.error_RD[:, 1])
+        covered.append((model.interval_RD2[:, 1, 0] < planted.beta_R) & (planted.beta_R < model.interval_RD2[:, 1, 1]))
     assert {name: np.mean(ratio) for name, ratio in ratios.items()} == pytest.approx(dict.fromkeys(ratios, 1.0), abs=0.2)
     assert max(coins) < 0.3
     assert np.mean(covered) > 0.88
+
+
+def test_intervals_of_reliability_cover() -> None:
+    # 5 seeds of 100 raters with 100 judgments each: 500 hits of 95%
+    hits = []
+    for seed in range(5):
+        planted = PlantedRaters.draw(100, np.random.default_rng(seed))
+        low, high = fit(planted.judge(3333, 3, np.random.default_rng(1000 + seed))).interval_RD2[:, 0].T
+        hits.append((low < planted.alpha_R) & (planted.alpha_R < high))
+    assert 0.9 < np.mean(hits) < 0.97
+
+
+def test_raters_who_never_tie_are_fitted() -> None:
+    # items of two kinds and raters right in 62 to 95%: the best look certain, and must not run off
+    labels = simulate(0, items=2000, per_item=3, accuracy_R=np.r_[np.full(5, 0.5), np.linspace(0.62, 0.95, 20)])
+    columns = labels.item_N, labels.rater_N, 1 - 2 * labels.label_N, np.zeros(len(labels.item_N)), np.zeros((2000, 0))
+    model = fit_rater_model(*columns)
+    assert model.converged
+    assert model.alpha_R.max() < 6
 
 
 def test_swapping_stored_order_flips_the_sign_of_quality_only() -> None:

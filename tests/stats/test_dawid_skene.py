@@ -79,6 +79,23 @@ def test_accuracies_and_their_errors_are_the_truths() -> None:
     assert np.corrcoef(fit.accuracy_R, MIXED)[0, 1] > 0.99
 
 
+def test_intervals_of_accuracy_cover() -> None:
+    # 10 seeds of 25 raters, five of whom toss coins, with three labels an item: what is not known of the truth must widen them
+    accuracy = np.r_[np.full(5, 0.5), np.linspace(0.62, 0.95, 20)]
+    hits = []
+    for seed in range(10):
+        fit = dawid_skene(*simulate(seed, items=2000, per_item=3, accuracy_R=accuracy)[:3], 2)
+        hits.append(np.abs(fit.balanced_accuracy_R - accuracy) < 1.96 * fit.balanced_accuracy_error_R)
+    assert 0.91 < np.mean(hits) < 0.985
+
+
+def test_where_the_truth_is_known_the_error_is_binomial() -> None:
+    labels = simulate(8, items=400, per_item=4, accuracy_R=MIXED)
+    fit = dawid_skene(*labels[:3], 2, known_I=labels.truth_I, shrinkage=0)
+    right, n = np.einsum("rkk->rk", fit.confusion_RLL), fit.counts_RLL.sum(axis=2)
+    assert fit.balanced_accuracy_error_R == pytest.approx(np.sqrt((right * (1 - right) / (n + 1)).sum(axis=1)) / 2)
+
+
 def test_a_habit_is_no_accuracy() -> None:
     rng = np.random.default_rng(5)
     labels = simulate(5, items=600, per_item=4, accuracy_R=np.full(6, 0.85))

@@ -124,8 +124,8 @@ def assess(
 
 def reliable_raters(columns: Columns, model: RaterModel) -> frozenset[str]:
     """Raters whose reliability is surely above half of the population's mean: those whose disagreement is worth a question."""
-    low = model.alpha_R - HALF * model.error_RD[:, 0]
-    return frozenset(name for name, value in zip(columns.raters, low, strict=True) if value > model.population.mean_D[0] / 2)
+    low, usual = model.interval_RD2[:, 0, 0], model.population.expected()[0]
+    return frozenset(name for name, value in zip(columns.raters, low, strict=True) if value > usual / 2)
 
 
 def _row(
@@ -137,7 +137,10 @@ def _row(
     workforce: Mapping[str, Sequence[Judgment]],
 ) -> RaterRow:
     name, n = columns.raters[number], round(model.judgments_R[number])
-    values = [_estimate(float(v), float(e), n) for v, e in zip(model.rater_RD[number], model.error_RD[number], strict=True)]
+    values = [
+        Estimate(value=float(value), low=float(low), high=float(high), n=n)
+        for value, (low, high) in zip(model.rater_RD[number], model.interval_RD2[number], strict=True)
+    ]
     return RaterRow(
         rater_id=name,
         simulated=any(j.simulated for j in workforce[name]),

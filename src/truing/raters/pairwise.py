@@ -32,18 +32,22 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats as distributions
 
 from truing.errors import TruingError
 from truing.raters import population as prior_of_raters
 from truing.raters.choice import probabilities
 from truing.raters.evidence import Answers, Pass, Quality, expect, unpack
-from truing.raters.population import Population, posterior_covariance
+from truing.raters.population import Population
+from truing.stats import information
+from truing.stats.intervals import LEVEL
 
 Floats = NDArray[np.float64]
 START_ALPHA = 1.0
 GOLD_QUALITY, GOLD_SD = 1.5, 0.5
 """Prior of the quality difference where gold names the better answer: a clear one; for a gold tie the mean is 0."""
 LARGEST_STEP = 1.0
+HALF = float(distributions.norm.ppf(0.5 + LEVEL / 2))
 _AT, _AT_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 
 
@@ -90,6 +94,12 @@ class RaterModel(NamedTuple):
     def error_RD(self) -> Floats:
         """Standard error of every entry of `rater_RD`."""
         return np.asarray(np.sqrt(np.einsum("rdd->rd", self.rater_covariance_RDD)))
+
+    @property
+    def interval_RD2(self) -> Floats:
+        """95% interval of every entry of `rater_RD`."""
+        half_RD = HALF * self.error_RD
+        return np.stack([self.rater_RD - half_RD, self.rater_RD + half_RD], axis=2)
 
     @property
     def quality_effect_K(self) -> Floats:
@@ -158,7 +168,7 @@ def fit_rater_model(
         converged = abs(found.log_evidence - last) < tolerance * len(answers.item_N)
         last = found.log_evidence
     found = expect(answers, theta, _item_prior(answers, people, gold), quality)
-    return _result(answers, theta, people, found, people.precision(pull), counts, iteration, converged)
+    return _result(answers, theta, people, found, pull, counts, iteration, converged)
 
 
 def make_answers(
@@ -217,9 +227,11 @@ def _newton_step(theta_RD: Floats, found: Pass, people: Population, pull_RD: Flo
     return np.asarray(theta_RD + np.clip(step, -LARGEST_STEP, LARGEST_STEP))
 
 
-def _covariance(found: Pass, precision_RDD: Floats) -> Floats:
+def _covariance(found: Pass, precision_RDD: Floats, missing_RDD: Floats | float = 0.0) -> Floats:
+    """Of raters' parameters under their prior of that precision, less what is missing of it."""
     size = precision_RDD.shape[1]
-    return posterior_covariance(unpack(found.complete_RP, size), unpack(found.observed_RP, size), precision_RDD)
+    complete = unpack(found.complete_RP, size)
+    return information.covariance(complete + precision_RDD, complete - unpack(found.observed_RP, size) + missing_RDD)
 
 
 def _result(
@@ -227,14 +239,19 @@ def _result(
     theta_RD: Floats,
     people: Population,
     found: Pass,
-    precision_RDD: Floats,
+    pull_RD: Floats,
     judgments_R: Floats,
     iterations: int,
     converged: bool,
 ) -> RaterModel:
-    """From total slopes to biases, and from what style does not explain to quality. What the split rests on joins the errors."""
+    """From total slopes to biases, and from what style does not explain to quality.
+
+    Errors count what the population's estimates leave open: its means and scales, and the split of style into taste and quality.
+    """
+    covariance = _covariance(found, people.precision(pull_RD), people.missing(pull_RD))
+    covariance += people.uncertainty(theta_RD, pull_RD, covariance)
     to_natural = people.to_natural()
-    covariance = to_natural @ _covariance(found, precision_RDD) @ to_natural.T
+    covariance = to_natural @ covariance @ to_natural.T
     style = slice(2, 2 + answers.style_JK.shape[1])
     split = people.effect_variance_D * theta_RD[:, :1] ** 2
     covariance[:, np.arange(len(split[0])), np.arange(len(split[0]))] += split

@@ -2,7 +2,7 @@
 
 A rater's parameters in the order of `evidence`: reliability alpha, pull to the left beta, total slopes on style, level offsets.
 Each is Student's t around a mean with a scale of its own, heavy-tailed so that the few who answer unlike the others (always
-left, at random, upside down) are neither pulled to them nor widen what is expected of them; a total slope's mean is  bias +
+left, at random, upside down) are neither pulled to them nor widen what is expected of them. A total slope's mean is  bias +
 quality effect * alpha.  That line through the raters is what tells a taste for style that raters share with each other (their
 slope at alpha = 0: a bias) from style that goes with quality (the slope grows with alpha, as everything does that is read off
 quality).
@@ -23,14 +23,14 @@ PRIOR_RATERS = 2.0
 MEAN_BIAS_SD = 0.25
 QUALITY_EFFECT_SD = 0.5
 MEAN_SD = 3.0
-MOST_MISSING = 0.95
 TAIL = 4.0
 """Degrees of freedom of the t distributions."""
 
 
 class Population(NamedTuple):
-    """Means and spreads. `effect_D` is the quality effect of a style (0 for what is no style), `effect_variance_D` its
-    variance.
+    """Means and scales.
+
+    `effect_D` is the quality effect of a style (0 for what is no style), `effect_variance_D` its variance.
     """
 
     mean_D: Floats
@@ -49,6 +49,10 @@ class Population(NamedTuple):
         matrix[:, 0] -= self.effect_D
         return matrix
 
+    def residual(self, theta_RD: Floats) -> Floats:
+        """What the means and quality effects leave. Shape (R, D)."""
+        return np.asarray(theta_RD @ self.to_natural().T - self.mean_D)
+
     def pull(self, theta_RD: Floats, covariance_RDD: Floats) -> Floats:
         """How strongly each parameter of each rater is drawn to its mean: 1 / scale^2, less for an outlier.
 
@@ -57,21 +61,49 @@ class Population(NamedTuple):
         squares = self.squared_residuals(theta_RD, covariance_RDD) / self.sd_D**2
         return np.asarray((TAIL + 1) / (TAIL + squares) / self.sd_D**2)
 
+    def own_share(self, pull_RD: Floats) -> Floats:
+        """nu / (nu + E[residual^2] / scale^2), from the pull that it gave: near 0 for an outlier. Shape (R, D)."""
+        return np.asarray(TAIL / (TAIL + 1) * pull_RD * self.sd_D**2)
+
     def precision(self, pull_RD: Floats) -> Floats:
         """Of the prior, in raters' parameters. Shape (R, D, D)."""
         to_natural = self.to_natural()
         return np.asarray(to_natural.T @ (pull_RD[:, :, None] * to_natural))
 
+    def missing(self, pull_RD: Floats) -> Floats:
+        """What of `precision` is lost by not knowing how strongly this rater is drawn (Louis 1982): most for outliers.
+
+        Precision less this is the curvature of Student's t. Shape (R, D, D).
+        """
+        return self.precision(2 * pull_RD * (1 - self.own_share(pull_RD)))
+
     def log_density_gradient(self, theta_RD: Floats, pull_RD: Floats) -> Floats:
         """Derivative of each rater's log-prior. Shape (R, D)."""
-        to_natural = self.to_natural()
-        return np.asarray(-(pull_RD * (theta_RD @ to_natural.T - self.mean_D)) @ to_natural)
+        return np.asarray(-(pull_RD * self.residual(theta_RD)) @ self.to_natural())
 
     def squared_residuals(self, theta_RD: Floats, covariance_RDD: Floats) -> Floats:
-        """Expected squares of what the means and quality effects leave. Shape (R, D)."""
+        """Expected squares of residuals. Shape (R, D)."""
+        return np.asarray(self.residual(theta_RD) ** 2 + self._natural_variance(covariance_RDD))
+
+    def uncertainty(self, theta_RD: Floats, pull_RD: Floats, covariance_RDD: Floats) -> Floats:
+        """What not knowing means and scales themselves adds to raters' covariance, by the delta method (Morris 1983).
+
+        The information on log scale is Student's 2 nu / (nu + 3) a rater known exactly, less the more a rater is shrunk, and
+        PRIOR_RATERS normal ones' from its prior. Shape (R, D, D).
+        """
+        share = self.own_share(pull_RD)
+        known = np.clip(1 - self._natural_variance(covariance_RDD) * pull_RD, 0, 1)
+        log_scale_variance = 1 / (2 * (PRIOR_RATERS + TAIL / (TAIL + 3) * (known**2).sum(axis=0)))
+        by_mean = pull_RD * (2 * share - 1) * np.sqrt(self.mean_variance_D)
+        by_scale = 2 * pull_RD * share * self.residual(theta_RD) * np.sqrt(log_scale_variance)
+        moved = covariance_RDD @ self.to_natural().T
+        moves = np.concatenate([moved * by_mean[:, None, :], moved * by_scale[:, None, :]], axis=2)
+        return np.asarray(moves @ moves.transpose(0, 2, 1))
+
+    def _natural_variance(self, covariance_RDD: Floats) -> Floats:
+        """Variances of alpha, beta, biases and offsets. Shape (R, D)."""
         to_natural = self.to_natural()
-        residual = theta_RD @ to_natural.T - self.mean_D
-        return np.asarray(residual**2 + np.einsum("de,ref,df->rd", to_natural, covariance_RDD, to_natural))
+        return np.asarray(np.einsum("de,ref,df->rd", to_natural, covariance_RDD, to_natural))
 
 
 def start(alpha: float, offsets: Floats, n_style: int) -> Population:
@@ -79,18 +111,6 @@ def start(alpha: float, offsets: Floats, n_style: int) -> Population:
     mean = np.concatenate([[alpha, 0.0], np.zeros(n_style), offsets])
     nothing = np.zeros_like(mean)
     return Population(mean, nothing, np.full_like(mean, 0.5), nothing, nothing)
-
-
-def posterior_covariance(complete_RDD: Floats, observed_RDD: Floats, precision_RDD: Floats) -> Floats:
-    """Inverse of observed information plus prior; what is missing counts for at most MOST_MISSING of the complete in any
-    direction, so that the inverse exists for a rater of whom next to nothing is known. Shape (R, D, D).
-    """
-    lower = np.linalg.cholesky(complete_RDD + precision_RDD)
-    inverse = np.linalg.inv(lower)
-    missing = inverse @ (complete_RDD - observed_RDD) @ inverse.transpose(0, 2, 1)
-    values, vectors = np.linalg.eigh(missing)
-    left = inverse.transpose(0, 2, 1) @ vectors
-    return np.asarray((left / (1 - np.minimum(values, MOST_MISSING))[:, None, :]) @ left.transpose(0, 2, 1))
 
 
 def update(

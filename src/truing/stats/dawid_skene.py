@@ -6,6 +6,8 @@ Departure from the paper: each row of a rater's matrix is shrunk toward the pool
 are taken as one rater's. It is the mode under a Dirichlet(1 + shrinkage * pooled) prior: a rater with few labels is taken to be
 like the others, one with many is taken at their word. `shrinkage=0` is the paper's maximum likelihood.
 
+Standard errors of raters count what is missing for want of the true labels (Louis 1982), but not how raters' errors go together.
+
 A step is two products with a sparse matrix of labels: time and memory are linear in labels.
 
 Legend: N labels given, I items, R raters, L label values.
@@ -20,6 +22,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from truing.errors import TruingError
+from truing.stats import information
 from truing.stats.aggregation import Floats, Votes, evidence, make_votes, pin_known, vote_shares
 
 SHRINKAGE = 4.0
@@ -30,6 +33,7 @@ class DawidSkene(NamedTuple):
     """Posterior over true labels, and the raters behind it.
 
     `confusion_RLL` is [rater, true, given], rows sum to 1; `counts_RLL` the expected labels behind it (a rater's sum to their n).
+    `balanced_accuracy_error_R` is the standard error of `balanced_accuracy_R`, what the true labels leave open included.
     `objective` is the log-posterior after each iteration (log-likelihood where shrinkage is 0), never falling.
     """
 
@@ -37,6 +41,7 @@ class DawidSkene(NamedTuple):
     prior_L: Floats
     confusion_RLL: Floats
     counts_RLL: Floats
+    balanced_accuracy_error_R: Floats
     objective: tuple[float, ...]
     converged: bool
 
@@ -49,13 +54,6 @@ class DawidSkene(NamedTuple):
     def balanced_accuracy_R(self) -> Floats:
         """Mean over true labels of P(given = true): 1/L for whoever answers without regard to the item, whatever their habit."""
         return np.asarray(np.einsum("rkk->r", self.confusion_RLL) / len(self.prior_L))
-
-    @property
-    def balanced_accuracy_error_R(self) -> Floats:
-        """Standard error of `balanced_accuracy_R`, binomial in each row with the expected counts as n (uniform where n is 0)."""
-        right = np.einsum("rkk->rk", self.confusion_RLL)
-        n_RL = self.counts_RLL.sum(axis=2)
-        return np.asarray(np.sqrt((right * (1 - right) / (n_RL + 1)).sum(axis=1)) / len(self.prior_L))
 
     @property
     def labels_R(self) -> Floats:
@@ -106,4 +104,20 @@ def _fit(votes: Votes, known_I: ArrayLike | None, pseudo_LL: Floats, tolerance: 
         posterior = pin_known(special.softmax(joint, axis=1), known_I)
         objective.append(evidence(joint, known_I) + float((pseudo_LL * np.log(confusion)).sum()))
         converged = len(objective) > 1 and objective[-1] - objective[-2] < gain
-    return DawidSkene(posterior, prior, confusion, counts, tuple(objective), converged)
+    error = _balanced_accuracy_error(votes, posterior, confusion, counts)
+    return DawidSkene(posterior, prior, confusion, counts, error, tuple(objective), converged)
+
+
+def _balanced_accuracy_error(votes: Votes, posterior_IL: Floats, confusion_RLL: Floats, counts_RLL: Floats) -> Floats:
+    """From the information on P(given = true) of each true label k: binomial, with the expected counts (and one label more) as
+    n, less what is missing because true labels are not known, the covariance of the scores under their posterior.
+    """
+    n_labels = votes.n_labels
+    right_RK = np.clip(np.einsum("rkk->rk", confusion_RLL), _LEAST, 1 - _LEAST)
+    score_RKL = np.where(np.eye(n_labels, dtype=bool), 1 / right_RK[:, :, None], -1 / (1 - right_RK[:, :, None]))
+    complete_RK = (counts_RLL.sum(axis=2) + 1) / (right_RK * (1 - right_RK))
+    spread_IKK = posterior_IL[:, :, None] * (np.eye(n_labels) - posterior_IL[:, None, :])
+    by_label = votes.matrix.power(2).T @ spread_IKK.reshape(len(spread_IKK), -1)
+    missing_RKK = np.einsum("rkl,rml,rlkm->rkm", score_RKL, score_RKL, by_label.reshape((votes.n_raters, *(n_labels,) * 3)))
+    covariance_RKK = information.covariance(complete_RK[:, :, None] * np.eye(n_labels), missing_RKK)
+    return np.asarray(np.sqrt(covariance_RKK.sum(axis=(1, 2))) / n_labels)

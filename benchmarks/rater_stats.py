@@ -1,0 +1,210 @@
+"""What the statistics of judgments are worth where the truth is known: a simulated workforce, and simulated policies.
+
+    python -m benchmarks.rater_stats --json
+
+Everything here is simulated. Three parts:
+
+- aggregation: 25 raters, five of whom toss coins and twenty are right in 62 to 95% (`WORKFORCES`; also with two of the coins
+  turned into adversaries, right in 20%), label 2,000 pairs. Accuracy of majority vote, Dawid-Skene, MACE and the pairwise rater
+  model; whether Dawid-Skene tells the coin-flippers: by rank (they are the five nearest to 1/2) and by interval (1/2 lies in
+  the 95% interval of their balanced accuracy, and not in the others'); correlation of estimated with true accuracy.
+- leaderboards: eight policies 0.4 logits apart. Kendall's tau of the estimated order, and how often 95% intervals hold the true
+  strength, for Bradley-Terry, Davidson (ties) and Plackett-Luce (rankings of four).
+- rater_model: raters with planted reliability and biases (`raters/simulate.py`); how often 95% intervals hold the truth.
+
+Means over seeds with t intervals over seeds; shares of seeds with Wilson's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats as distributions
+
+from benchmarks.workforce import Labels, simulate
+from truing.raters.pairwise import fit_rater_model
+from truing.raters.simulate import PlantedRaters
+from truing.stats.aggregation import majority_vote
+from truing.stats.bradley_terry import bradley_terry, davidson
+from truing.stats.dawid_skene import DawidSkene, dawid_skene
+from truing.stats.intervals import mean_interval, wilson
+from truing.stats.mace import mace
+from truing.stats.plackett_luce import plackett_luce
+from truing.stats.strengths import Strengths
+
+HALF = float(distributions.norm.ppf(0.975))
+HONEST = np.linspace(0.62, 0.95, 20)
+COIN = 0.5
+WORKFORCES = {
+    "5 coins": np.r_[np.full(5, COIN), HONEST],
+    "3 coins, 2 adversaries": np.r_[np.full(3, COIN), 0.2, 0.2, HONEST],
+}
+ITEMS, LABELS_AN_ITEM = 2000, (3, 5)
+
+POLICIES = [f"policy-{p}" for p in range(8)]
+STRENGTH_P = 0.4 * (np.arange(8) - 3.5)
+COMPARISONS = (300, 1000, 3000)
+LOG_TIE = -0.5
+RANKED = 4
+
+SETTINGS = ((30, 2000, 3), (30, 6000, 3), (100, 3333, 3), (10, 600, 3))
+"""Raters, comparisons, judgments of each."""
+RELIABILITY = {"coin-flippers": (-0.01, 0.01), "up to 1.2": (0.01, 1.2), "1.2 to 2.2": (1.2, 2.2), "above 2.2": (2.2, 99.0)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20, help="of the workforces")
+    parser.add_argument("--leaderboard-seeds", type=int, default=1000)
+    parser.add_argument("--json", action="store_true", help="only the last line")
+    arguments = parser.parse_args()
+    began = time.process_time()
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "aggregation": lambda: aggregation(range(arguments.seeds)),
+        "leaderboards": lambda: leaderboards(range(arguments.leaderboard_seeds)),
+        "rater_model": lambda: rater_model(range(arguments.seeds)),
+    }
+    result: dict[str, Any] = {"simulated": True}
+    for name, part in parts.items():
+        result[name] = part()
+        if not arguments.json:
+            print(name, json.dumps(result[name], indent=1), file=sys.stderr)
+    print(json.dumps(result | {"cpu_s": round(time.process_time() - began, 1)}))
+
+
+def aggregation(seeds: Sequence[int]) -> dict[str, Any]:
+    """Every workforce at every number of labels."""
+    return {
+        f"{name}, {per_item} labels": over_seeds(
+            aggregate(simulate(seed, items=ITEMS, per_item=per_item, accuracy_R=accuracy_R)) for seed in seeds
+        )
+        for name, accuracy_R in WORKFORCES.items()
+        for per_item in LABELS_AN_ITEM
+    }
+
+
+def aggregate(labels: Labels) -> dict[str, float | bool]:
+    """One seed: accuracy in percent, gains in points, and what Dawid-Skene says of the raters."""
+    columns = labels[:3]
+    fit = dawid_skene(*columns, 2)
+    model = fit_rater_model(
+        labels.item_N, labels.rater_N, 1 - 2 * labels.label_N, np.zeros(len(labels.item_N)), np.zeros((ITEMS, 0))
+    )
+    right = {
+        "majority": majority_vote(*columns, 2).posterior_IL[np.arange(ITEMS), labels.truth_I],
+        "dawid_skene": fit.posterior_IL.argmax(axis=1) == labels.truth_I,
+        "mace": mace(*columns, 2).posterior_IL.argmax(axis=1) == labels.truth_I,
+        "rater_model": (model.dq_J < 0) == labels.truth_I,
+    }
+    percent = {name: 100 * float(values.mean()) for name, values in right.items()}
+    gains = {f"{name}_minus_majority": value - percent["majority"] for name, value in percent.items() if name != "majority"}
+    correlation = float(np.corrcoef(fit.balanced_accuracy_R, labels.accuracy_R)[0, 1])
+    return {**percent, **gains, "accuracy_correlation": correlation, **coins_found(fit, labels.accuracy_R)}
+
+
+def coins_found(fit: DawidSkene, accuracy_R: np.ndarray) -> dict[str, float | bool]:
+    """`coins_by_rank`: the coin-flippers are those nearest to 1/2. By interval: which of them, and which others, hold 1/2."""
+    is_coin = accuracy_R == COIN
+    distance = np.abs(fit.balanced_accuracy_R - COIN)
+    in_interval = distance < HALF * fit.balanced_accuracy_error_R
+    return {
+        "coins_by_rank": bool(is_coin[np.argsort(distance)[: is_coin.sum()]].all()),
+        "coins_in_interval": float(in_interval[is_coin].mean()),
+        "others_in_interval": float(in_interval[~is_coin].mean()),
+    }
+
+
+def leaderboards(seeds: Sequence[int]) -> dict[str, Any]:
+    """Every model at every number of comparisons (rankings for Plackett-Luce, with as many pairs as comparisons)."""
+    return {
+        f"{name}, {n}": over_seeds(placed(fit(np.random.default_rng((n, seed)), n)) for seed in seeds)
+        for name, fit in LEADERBOARDS.items()
+        for n in COMPARISONS
+    }
+
+
+def placed(fit: Strengths) -> dict[str, float | bool]:
+    """One seed: order and intervals against the truth."""
+    covered = [e.low <= true <= e.high for e, true in zip(fit.estimates(), STRENGTH_P, strict=True)]
+    tau = float(distributions.kendalltau(fit.strength_P, STRENGTH_P).statistic)
+    return {
+        "kendall_tau": tau,
+        "tau_at_least_0.95": tau >= 0.95,
+        "best_first": bool(fit.strength_P.argmax() == 7),
+        "coverage": float(np.mean(covered)),
+    }
+
+
+def compare(rng: np.random.Generator, n: int, log_tie: float = -np.inf) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First, second and outcome of comparisons of different policies drawn at random."""
+    first = rng.integers(0, 8, n)
+    second = (first + rng.integers(1, 8, n)) % 8
+    lead = STRENGTH_P[first] - STRENGTH_P[second]
+    logits = np.stack([-lead / 2, np.full(n, log_tie), lead / 2], axis=1)
+    return first, second, (logits + rng.gumbel(size=logits.shape)).argmax(axis=1) / 2
+
+
+def rank(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Rankings of RANKED policies drawn at random, best first: as many as have `n` pairs in all."""
+    rankings = 2 * n // (RANKED * (RANKED - 1))
+    ranked = np.argsort(rng.random((rankings, 8)), axis=1)[:, :RANKED]
+    utility = STRENGTH_P[ranked] + rng.gumbel(size=ranked.shape)
+    return np.take_along_axis(ranked, np.argsort(-utility, axis=1), axis=1)
+
+
+LEADERBOARDS: Mapping[str, Callable[[np.random.Generator, int], Strengths]] = {
+    "bradley_terry": lambda rng, n: bradley_terry(*compare(rng, n), POLICIES),
+    "davidson": lambda rng, n: davidson(*compare(rng, n, LOG_TIE), POLICIES),
+    "plackett_luce": lambda rng, n: plackett_luce(rank(rng, n), POLICIES),
+}
+
+
+def rater_model(seeds: Sequence[int]) -> dict[str, Any]:
+    """Coverage of the rater model's 95% intervals in every setting.
+
+    Six in ten raters are honest; a tenth each leans to the left, to length, to markdown, or tosses coins.
+    """
+    return {
+        f"{raters} raters, {each * comparisons // raters} judgments each": over_seeds(
+            model_coverage(seed, raters, comparisons, each) for seed in seeds
+        )
+        for raters, comparisons, each in SETTINGS
+    }
+
+
+def model_coverage(seed: int, raters: int, comparisons: int, each: int) -> dict[str, float | bool]:
+    """One seed: the share of raters whose interval holds the truth, for each parameter, and for reliability by its true size."""
+    planted = PlantedRaters.draw(raters, np.random.default_rng(seed))
+    data = planted.judge(comparisons, each, np.random.default_rng(1000 + seed))
+    model = fit_rater_model(data.item_N, data.rater_N, data.answer_N, data.left_N, data.style_JK)
+    truth = np.column_stack([planted.alpha_R, planted.beta_R, planted.gamma_RK, planted.offset_RC])
+    low, high = np.moveaxis(model.interval_RD2, 2, 0)
+    covered = (low <= truth) & (truth <= high)
+    names = ("reliability", "position", "length", "markdown", "ties")
+    found = dict(zip(names, map(float, covered.mean(axis=0)), strict=True))
+    for name, (least, most) in RELIABILITY.items():
+        rows = (planted.alpha_R > least) & (planted.alpha_R <= most)
+        found[f"reliability, {name}"] = float(covered[rows, 0].mean()) if rows.any() else np.nan
+    return found
+
+
+def over_seeds(rows: Iterable[Mapping[str, float | bool]]) -> dict[str, Any]:
+    """Each figure's mean with its interval; of yes and no, the share of seeds."""
+    columns = [dict(row) for row in rows]
+    return {name: _summary([row[name] for row in columns]) for name in columns[0]}
+
+
+def _summary(values: Sequence[float | bool]) -> dict[str, Any]:
+    is_share = isinstance(values[0], bool)
+    known = [value for value in values if not np.isnan(value)]
+    return (wilson(sum(known), len(known)) if is_share else mean_interval(known)).model_dump()
+
+
+if __name__ == "__main__":
+    main()
