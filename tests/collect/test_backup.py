@@ -1,4 +1,6 @@
 import shutil
+import sqlite3
+import threading
 
 import pytest
 from tests.collect.people_world import add_account, add_campaign, add_items, answer, take
@@ -54,3 +56,29 @@ def test_a_file_that_is_no_database(tmp_path):
     with pytest.raises(TruingError, match="cannot be copied"):
         backup(str(tmp_path / "a.sqlite"), tmp_path / "b.sqlite")
     assert list(tmp_path.iterdir()) == [tmp_path / "a.sqlite"]
+
+
+def test_a_backup_ends_however_busily_the_service_writes(tmp_path):
+    path, stop = tmp_path / "a.sqlite", threading.Event()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("CREATE TABLE filler (content BLOB)")
+    connection.executemany("INSERT INTO filler VALUES (zeroblob(1000000))", [()] * 40)
+    connection.commit()
+    connection.close()
+
+    def write_on():
+        with sqlite3.connect(path, isolation_level=None) as writing:
+            while not stop.is_set():
+                writing.execute("INSERT INTO filler VALUES (zeroblob(10))")
+        writing.close()
+
+    writer = threading.Thread(target=write_on)
+    copier = threading.Thread(target=backup, args=(str(path), tmp_path / "kept.sqlite"), daemon=True)
+    writer.start()
+    copier.start()
+    copier.join(timeout=20)
+    is_done = not copier.is_alive()
+    stop.set()
+    writer.join()
+    assert is_done
