@@ -23,8 +23,9 @@ def test_a_backup_taken_at_work_is_restored_whole(service, tmp_path):
     add_items(service, campaign_id, 3)
     rater = add_account(service, "rater-1")
     answer(service, rater, take(service, campaign_id, rater))
+    in_hand = take(service, campaign_id, rater, now=30.0)
     assert backup(str(tmp_path / "collect.sqlite"), tmp_path / "kept.sqlite") > 0
-    answer(service, rater, take(service, campaign_id, rater, now=30.0), now=40.0)  # after the backup: not in it
+    answer(service, rater, in_hand, now=40.0)  # after the backup: not in it
     restored_path = tmp_path / "restored" / "collect.sqlite"
     restored_path.parent.mkdir()
     shutil.copy(tmp_path / "kept.sqlite", restored_path)
@@ -32,6 +33,9 @@ def test_a_backup_taken_at_work_is_restored_whole(service, tmp_path):
     try:
         with restored.read() as connection:
             assert len(connection.execute(judgment.select()).all()) == 1
+        unheard = [answer(restored, rater, in_hand, now=40.0) for _ in range(2)]  # sent again under its key
+        assert unheard[0] == unheard[1]
+        assert not unheard[0].is_surplus
         following = take(restored, campaign_id, rater, now=50.0)
         assert not answer(restored, rater, following, now=60.0).is_surplus
     finally:
