@@ -10,6 +10,7 @@ from tests.collect.people_world import FIRST, add_account, add_campaign, add_ite
 
 from truing.collect import judgments
 from truing.collect.accounts import passwords
+from truing.collect.config import ServiceConfig
 from truing.collect.errors import ConflictError, NotFoundError
 from truing.collect.people import earnings, erasure, messages
 from truing.collect.schema import account, api_token, draft, event, judgment, message, metadata, session, sign_in_attempt, slot
@@ -102,7 +103,7 @@ def test_erasing_is_done_once_and_not_to_the_last_admin(database, worked):
 
 def test_erasing_oneself_forgets_nobody_elses_failed_sign_ins(database):
     for login in ("1", "12"):
-        database.write(lambda c, login=login: passwords.note_attempt(c, login, "192.0.2.1", now=1.0))
+        database.write(lambda c, login=login: passwords.begin_attempt(c, login, "192.0.2.1", ServiceConfig(), now=1.0))
     rater = add_account(database, "r", login="1")
     database.write(lambda c: erasure.erase(c, rater, now=2.0, by=rater))
     with database.read() as c:
