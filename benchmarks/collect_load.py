@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.load_client import Answer, Connection, ConnectionLostError
+from benchmarks.load_client import Answer, Connection, ConnectionLostError, asked
 from benchmarks.machine import describe
 
 DOUBLE_SHARE = 0.2
@@ -147,6 +147,11 @@ class Server:
                 if self._process.poll() is not None:
                     raise RuntimeError(f"the server ended with {self._process.returncode}: see {self._log.name}") from None
                 await asyncio.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     async def kill_and_start(self) -> None:
         killed = time.monotonic()
@@ -291,17 +296,11 @@ class Rater:
         content: str = "application/json",
         connection: Connection | None = None,
     ) -> Answer:
-        """Ask until an answer comes."""
         sent = time.monotonic()
-        while True:
-            try:
-                answer = await (connection or self._connection).request(method, path, body, content)
-            except ConnectionLostError:
-                await asyncio.sleep(0.02)
-                continue
-            assert answer.status < 500, (answer.status, answer.text)
-            self._load.timings.append(Timing(kind, sent, time.monotonic()))
-            return answer
+        answer = await asked(connection or self._connection, method, path, body, content)
+        assert answer.status < 500, (answer.status, answer.text)
+        self._load.timings.append(Timing(kind, sent, time.monotonic()))
+        return answer
 
 
 def csrf(page: Answer) -> str:

@@ -26,6 +26,15 @@ class Answer:
         return json.loads(self.body)
 
 
+async def asked(connection: Connection, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> Answer:
+    """Ask until an answer comes: what is lost on the way is sent again."""
+    while True:
+        try:
+            return await connection.request(method, path, body, kind)
+        except ConnectionLostError:
+            await asyncio.sleep(0.02)
+
+
 class Connection:
     """One browser's connection, with its cookies; opened when it is needed."""
 

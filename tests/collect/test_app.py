@@ -1,12 +1,14 @@
-import sqlite3
+import contextlib
+import errno
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from tests.collect.full_disk import full
 from tests.collect.people_world import add_campaign, add_items
 from tests.collect.service_world import csrf
 
-from truing.collect import home, security
+from truing.collect import audit, home, security
 from truing.collect.config import ServiceConfig
+from truing.collect.errors import StorageFullError
 from truing.collect.schema import judgment
 
 
@@ -98,33 +100,62 @@ def test_over_tls_cookies_are_secure_and_bound_to_the_host(database, tmp_path):
         assert attribute in cookie
 
 
-def test_a_full_disk_is_said_and_nothing_is_acknowledged(world, monkeypatch):
-    campaign_id = add_campaign(world.database)
+def test_a_full_disk_is_said_nothing_is_acknowledged_and_the_same_answer_goes_once_there_is_room(world, caplog):
+    campaign_id = add_campaign(world.database, overlap=1, tasks=[{"type": "pair"}, {"type": "critique"}])
     add_items(world.database, campaign_id, 1)
     rater = world.signed_in("rater")
     page = rater.get(f"/rate/{campaign_id}")
     lease_id = page.text.split('data-lease="')[1].split('"')[0]
-    full = OperationalError("INSERT", {}, _sqlite_error("SQLITE_FULL"))
-
-    def refuse(*_, **__):
-        raise full
-
-    monkeypatch.setattr("truing.collect.screen.routes.judgments.submit", refuse)
-    sent = {"lease_id": lease_id, "idempotency_key": "key-0001", "answers": [{"type": "pair", "choice": "first", "margin": 1}]}
+    answers = [{"type": "pair", "choice": "first", "margin": 1}, {"type": "critique", "text": "long " * 3000}]
+    sent = {"lease_id": lease_id, "idempotency_key": "key-0001", "answers": answers}
     headers = {"x-csrf-token": csrf(page.text), "accept": "application/json"}
-    answer = rater.post("/rate/submit", json=sent, headers=headers)
-    assert answer.status_code == 507
-    assert "still in your browser" in answer.json()["error"]["message"]
-    monkeypatch.undo()
+    with full(world.database.engine):
+        fill(world.database)
+        answer = rater.post("/rate/submit", json=sent, headers=headers)
+        assert answer.status_code == 507
+        assert "still in your browser" in answer.json()["error"]["message"]
+        health = world.browser().get("/health", headers=headers)
+        assert (health.status_code, health.json()["error"]["code"]) == (507, "storage_full")
+    assert [record.levelname for record in caplog.records if "cannot be written" in record.message] == ["ERROR"]
     with world.database.read() as connection:
         assert connection.execute(judgment.select()).all() == []
-    assert rater.post("/rate/submit", json=sent, headers=headers).json()["revision"] == 1
+    assert world.browser().get("/health").json() == {"status": "ok"}
+    again = [rater.post("/rate/submit", json=sent, headers=headers).json() for _ in range(2)]
+    assert again[0] == again[1]
+    assert again[0]["revision"] == 1
 
 
-def _sqlite_error(name):
-    error = sqlite3.OperationalError("database or disk is full")
-    error.sqlite_errorname = name
-    return error
+def fill(database):
+    """Use up the pages that the database has."""
+    with contextlib.suppress(StorageFullError):
+        for n in range(10_000):
+            database.write(lambda c, n=n: audit.record(c, "filler", "x" * 200, now=float(n)))
+
+
+def test_no_room_for_an_upload_is_a_full_disk_too(world, monkeypatch):
+    campaign_id = add_campaign(world.database)
+    program = world.api("campaigns")
+
+    def no_room(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("truing.collect.exchange.routes.tempfile.TemporaryDirectory", no_room)
+    answer = program.post(f"/api/v1/campaigns/{campaign_id}/imports?file_name=a.jsonl", content=b"{}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (507, "storage_full")
+
+
+@pytest.mark.parametrize("number", [2**63, 10**30])
+def test_a_number_that_no_row_can_have_is_not_found(world, number):
+    assert world.signed_in("lead", "lead").get(f"/guidelines/{number}").status_code == 404
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "\u00b2", "9" * 40])
+def test_a_form_field_that_is_no_number_is_the_senders_fault(world, text):
+    lead = world.signed_in("lead", "lead")
+    token = csrf(lead.get("/").text)
+    for url, field in (("/campaigns/1/guideline", "guideline_id"), ("/lead/guidelines", "after"), ("/me/settings", "cap")):
+        answer = lead.post(url, data={"csrf": token, field: text})
+        assert (answer.status_code, f"{field}: a whole number" in answer.text) == (400, True), url
 
 
 def test_openapi_describes_the_api_and_nothing_else(world):

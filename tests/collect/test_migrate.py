@@ -4,6 +4,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, inspect, select, text
+from tests.collect.full_disk import full
 from tests.collect.people_world import add_account, add_campaign, add_items, answer, take
 
 from truing.collect import migrate
@@ -54,3 +55,14 @@ def test_a_database_of_a_later_version_is_refused(tmp_path):
     engine.dispose()
     with pytest.raises(TruingError, match=r"schema 9999, newer than this version of truing knows .*restore a backup"):
         open_database(tmp_path / "a.sqlite")
+
+
+def test_a_disk_too_full_for_a_new_schema_is_said_and_changes_nothing(tmp_path):
+    engine = open_engine(tmp_path / "a.sqlite")
+    migrate.upgrade(engine, "0001")
+    with full(engine), pytest.raises(TruingError, match=r"disk is full\. Nothing was changed.*free some space"):
+        migrate.upgrade(engine)
+    assert migrate.current(engine) == "0001"
+    migrate.upgrade(engine)
+    assert migrate.current(engine) == migrate.newest()
+    engine.dispose()

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import func, insert, select
+from sqlalchemy.exc import IntegrityError
 from tests.collect.people_world import add_account
 
 from truing.collect.schema import account
@@ -53,3 +54,12 @@ def test_a_failing_write_raises_where_it_was_asked_for(database):
     with pytest.raises(KeyError):
         database.write(fail)
     assert count(database) == 0
+
+
+def test_an_error_does_not_say_what_was_written(database):
+    def clash(connection):
+        connection.execute(insert(account).values(id=1, pseudonym="x", role="secret word", settings={}, created_at=0.0))
+
+    with pytest.raises(IntegrityError) as raised:
+        database.write(clash)
+    assert "secret word" not in str(raised.value)

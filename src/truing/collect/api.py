@@ -189,8 +189,9 @@ async def add_items(request: Request, campaign_id: int) -> ItemsAdded:
     """Add items: one JSON object a line. All are added, or none."""
     from fastapi.concurrency import run_in_threadpool
 
-    body = await request.body()
-    return await run_in_threadpool(_add_items, request, campaign_id, body)
+    # Before the body is read: what somebody without a token sends is not kept in memory.
+    by = (await run_in_threadpool(authorize, request, "campaigns"))["id"]
+    return await run_in_threadpool(_add_items, request, campaign_id, by, await request.body())
 
 
 @router.get("/campaigns/{campaign_id}/items")
@@ -283,9 +284,8 @@ def _valid(settings: dict[str, Any]) -> CampaignConfig:
         raise ServiceError(str(error)) from None
 
 
-def _add_items(request: Request, campaign_id: int, body: bytes) -> ItemsAdded:
+def _add_items(request: Request, campaign_id: int, by: int, body: bytes) -> ItemsAdded:
     service = request.app.state.service
-    by = authorize(request, "campaigns")["id"]
     rows = [_new_item(line, number) for number, line in enumerate(body.split(b"\n"), start=1) if line.strip()]
     ids = service.database.write(
         lambda connection: campaigns.add_items(connection, campaign_id, rows, now=service.clock(), by=by)

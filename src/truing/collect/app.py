@@ -6,6 +6,7 @@ Errors become one message each, as a page or as JSON, never a traceback.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import random
 import secrets
@@ -110,9 +111,11 @@ def create_app(
 
 
 def _health(request: Request) -> JSONResponse:
-    """200 while the database answers."""
-    with request.app.state.service.database.read() as connection:
+    """200 while the database can be read, and its disk takes what is written."""
+    service: Service = request.app.state.service
+    with service.database.read() as connection:
         connection.execute(text("SELECT 1"))
+    service.database.check_disk(now=service.clock())
     return JSONResponse({"status": "ok"})
 
 
@@ -143,6 +146,18 @@ def _add_error_handlers(app: FastAPI) -> None:
             return _error(request, StorageFullError(FULL))
         log.error("the database refused: %s", error.orig)
         return _error(request, InternalError(InternalError.MESSAGE))
+
+    @app.exception_handler(OSError)
+    def disk_error(request: Request, error: OSError) -> Response:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise error
+        return _error(request, StorageFullError(FULL))
+
+    @app.exception_handler(OverflowError)
+    def beyond_any_id(request: Request, error: OverflowError) -> Response:
+        if "SQLite INTEGER" not in str(error):
+            raise error
+        return _error(request, NotFoundError("there is nothing at this address"))
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, _: Exception) -> Response:

@@ -11,9 +11,6 @@ from truing.collect.database import database_url
 from truing.errors import TruingError
 from truing.store.files import disk_errors
 
-PAGES_AT_ONCE = 2_000
-"""8 MB a step; between steps the service writes on."""
-
 
 def backup(location: str, target: Path) -> int:
     """Copy the database at `location` to `target`, which appears whole or not at all. Returns its size in bytes.
@@ -40,7 +37,8 @@ def backup(location: str, target: Path) -> int:
 def _copy(source: Path, temporary: Path) -> None:
     try:
         with contextlib.closing(sqlite3.connect(source)) as reading, contextlib.closing(sqlite3.connect(temporary)) as writing:
-            reading.backup(writing, pages=PAGES_AT_ONCE)
+            # In one step: the service writes on meanwhile, into the WAL. In several, each commit would begin the copy anew.
+            reading.backup(writing)
             found = writing.execute("PRAGMA integrity_check").fetchone()[0]
     except sqlite3.Error as error:
         temporary.unlink(missing_ok=True)

@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
-from truing.collect import migrate
+from truing.collect import audit, migrate
 from truing.collect.writer import Work, Writer
 from truing.errors import TruingError
 
 Result = TypeVar("Result")
 
 BUSY_TIMEOUT_MS = 10_000
+FILLER = "-" * 32_768
 
 
 class Database:
@@ -36,6 +37,12 @@ class Database:
         """Run `work(connection)` in the writer; returns once it is on disk."""
         return self.writer.write(work)
 
+    def check_disk(self, *, now: float) -> None:
+        """Where the disk refused a commit, try one as large as a long answer's. Raises StorageFullError until it goes."""
+        if self.writer.disk_failed:
+            self.write(lambda connection: audit.record(connection, "disk.checked", "service", now=now, detail={"filler": FILLER}))
+            self.writer.disk_failed = False
+
     def close(self) -> None:
         """Finish what is queued and let the database go."""
         self.writer.close()
@@ -50,7 +57,7 @@ def open_database(location: str | Path) -> Database:
     engine = open_engine(location)
     try:
         migrate.upgrade(engine)
-    except TruingError:
+    except BaseException:
         engine.dispose()
         raise
     return Database(engine)
@@ -60,7 +67,7 @@ def open_engine(location: str | Path) -> Engine:
     """An engine on `location`, tried once. Raises TruingError saying what to do where it does not answer."""
     url = database_url(location)
     try:
-        engine = _sqlite(url) if url.get_backend_name() == "sqlite" else create_engine(url, pool_size=20, max_overflow=20)
+        engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _engine(url, pool_size=20, max_overflow=20)
         with engine.connect():
             pass
     except ModuleNotFoundError as error:
@@ -92,10 +99,15 @@ def database_url(location: str | Path) -> URL:
     return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
 
 
+def _engine(url: URL, **options: Any) -> Engine:
+    """An error in the log shows its statement, never what was written with it: answers, names, hashes of secrets."""
+    return create_engine(url, hide_parameters=True, **options)
+
+
 def _sqlite(url: URL) -> Engine:
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
+    engine = _engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

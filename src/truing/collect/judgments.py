@@ -219,7 +219,8 @@ def _append(connection: Connection, found: Lease, values: dict[str, Any], config
         "purpose": found.purpose,
         "screen_order": list(found.screen_order),
         "judged_at": now,
-        "elapsed_s": max(0.0, now - found.leased_at),
+        # Not known where the clock went back meanwhile: pay is then by active time alone.
+        "elapsed_s": now - found.leased_at if now >= found.leased_at else None,
         **values,
     }
     judgment_id = connection.execute(insert(judgment).values(**row).returning(judgment.c.id)).scalar_one()

@@ -10,6 +10,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from truing.errors import TruingError
 
@@ -60,7 +61,17 @@ def _check_known(engine: Engine) -> None:
 
 
 def _run(engine: Engine, step: Callable[[Config], None]) -> None:
-    """Run a command in one transaction: a migration that fails leaves the database as it was."""
+    """Run a command in one transaction: a migration that fails leaves the database as it was. Raises TruingError for one."""
+    try:
+        _run_at_once(engine, step)
+    except DBAPIError as error:
+        raise TruingError(
+            f"the database's schema could not be changed: {str(error.orig).strip()}. Nothing was changed. Where its disk is "
+            "full, free some space (a new schema may need as much again as the database has), then start again."
+        ) from error
+
+
+def _run_at_once(engine: Engine, step: Callable[[Config], None]) -> None:
     config = _config()
     with engine.execution_options(writes=True).connect() as connection:
         is_sqlite = engine.dialect.name == "sqlite"

@@ -80,7 +80,7 @@ class Guard:
 
         scope.setdefault("state", {})
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdigit() or int(declared) > limit:
+        if not declared.isdecimal() or int(declared) > limit:
             await too_large(limit)(scope, receive, send_guarded)
             return
         await self._app(scope, _limited(receive, limit), send_guarded)

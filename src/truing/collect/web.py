@@ -27,7 +27,7 @@ from truing.collect.accounts.tokens import Scope
 from truing.collect.config import ServiceConfig
 from truing.collect.dashboard import plots
 from truing.collect.database import Database
-from truing.collect.errors import NotAllowedError, NotSignedInError
+from truing.collect.errors import NotAllowedError, NotSignedInError, ServiceError
 from truing.collect.people.ledger import money
 from truing.collect.rendering.diff import change
 from truing.collect.rendering.markdown import render
@@ -198,6 +198,14 @@ LeadVisit = Annotated[Visit, Depends(_at_least("lead"))]
 AdminVisit = Annotated[Visit, Depends(_at_least("admin"))]
 Form = Annotated[FormData, Depends(_form)]
 """What a form sent; its CSRF token was checked before (`security.check_csrf`)."""
+
+
+def whole_number(form: FormData, name: str) -> int:
+    """A field that holds a whole number from 0; an absent or empty one is 0. Raises ServiceError."""
+    text = str(form.get(name, "")).strip() or "0"
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise ServiceError(f"{name}: a whole number")
+    return int(text)
 
 
 def public_page(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:

@@ -7,6 +7,7 @@ answered after the commit, so what was acknowledged is on disk.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -24,6 +25,7 @@ Work = Callable[[Connection], Result]
 """Reads and writes through its connection and touches nothing else, because it may be run more than once."""
 
 LARGEST_BATCH = 128
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Writer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine.execution_options(writes=True)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self.disk_failed = False
+        """Whether the disk refused a commit since this was last set to False."""
         self._thread = threading.Thread(target=self._run, name="truing-writer", daemon=True)
         self._thread.start()
 
@@ -93,6 +97,9 @@ class Writer:
     def _failed(self, batch: list[_Job], error: DBAPIError) -> None:
         """The whole transaction is gone. Where another process was in the way, each job is tried again alone."""
         if is_disk_error(error):
+            if not self.disk_failed:
+                log.error("the database cannot be written: %s. Nothing more is acknowledged until it can.", error.orig)
+            self.disk_failed = True
             _refuse(batch, StorageFullError(FULL))
         elif len(batch) > 1:
             for job in batch:

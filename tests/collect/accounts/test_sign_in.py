@@ -1,10 +1,13 @@
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import select
 from tests.collect.service_world import PASSWORD, csrf, sign_in
 
 from truing.collect.accounts import invites, passwords, roles, sessions
 from truing.collect.config import ServiceConfig
-from truing.collect.errors import ConflictError, NotFoundError, ServiceError
+from truing.collect.errors import ConflictError, NotFoundError, ServiceError, TooManyAttemptsError
 from truing.collect.schema import account, invite, session
 
 HOUR_S = 3600.0
@@ -92,15 +95,33 @@ def test_guessing_is_stopped_and_forgiven_in_time(world):
 
 def test_an_address_is_limited_too_and_success_does_not_count(database):
     config = ServiceConfig(sign_in_attempts_an_address=3)
-    for n in range(2):
-        database.write(lambda c, n=n: passwords.note_attempt(c, f"login-{n}", "10.0.0.1", now=0.0))
-    ids = database.write(lambda c: passwords.note_attempt(c, "good", "10.0.0.1", now=0.0))
-    with database.read() as connection, pytest.raises(ServiceError, match="too many"):
-        passwords.check_attempts(connection, "new", "10.0.0.1", config, now=1.0)
+
+    def attempt(login, address, now):
+        return database.write(lambda c: passwords.begin_attempt(c, login, address, config, now=now))
+
+    ids = [attempt(f"login-{n}", "10.0.0.1", 0.0) for n in range(3)][-1]
+    with pytest.raises(TooManyAttemptsError):
+        attempt("new", "10.0.0.1", 1.0)
     database.write(lambda c: passwords.withdraw_attempt(c, ids))
-    with database.read() as connection:
-        passwords.check_attempts(connection, "new", "10.0.0.1", config, now=1.0)
-        passwords.check_attempts(connection, "new", "10.0.0.2", config, now=1.0)
+    attempt("new", "10.0.0.1", 1.0)
+    attempt("new", "10.0.0.2", 1.0)
+
+
+def test_guesses_sent_side_by_side_are_no_more_than_are_allowed(world):
+    world.account("r")
+    browsers = [world.browser() for _ in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda browser: sign_in(browser, "r", "wrong"), browsers))
+    most = world.config.sign_in_attempts
+    assert Counter(answer.status_code for answer in answers) == {400: most, 429: 16 - most}
+
+
+def test_a_guessed_link_costs_no_password_hash(world, monkeypatch):
+    monkeypatch.setattr(passwords, "hash_password", None)
+    browser = world.browser()
+    token = csrf(browser.get("/sign-in").text)
+    answer = browser.post("/invite/guessed", data={"csrf": token, "login": "x", "password": "long enough to be one"})
+    assert answer.status_code == 404
 
 
 def test_signing_in_leads_back_but_never_elsewhere(world):
@@ -201,3 +222,9 @@ def test_a_session_is_written_down_at_most_once_a_minute(world):
     world.clock.now += 1
     browser.get("/")
     assert seen_at() == world.clock.now
+
+
+def test_nobody_is_kept_out_or_let_in_who_is_not_there(database):
+    for change in (roles.disable, roles.enable):
+        with pytest.raises(NotFoundError):
+            database.write(lambda c, change=change: change(c, 99, now=1.0, by=1))

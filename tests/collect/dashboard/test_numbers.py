@@ -8,7 +8,7 @@ from truing.collect.dashboard.numbers import (
     Bin,
     Rated,
     agreement,
-    agreement_with_others,
+    agreement_by_rater,
     drift,
     gold_accuracy,
     hours_to_go,
@@ -39,10 +39,9 @@ def test_agreement_is_over_pairs_of_raters_of_an_item():
 
 
 def test_a_raters_agreement_counts_only_pairs_with_that_rater():
-    found = agreement_with_others(ROWS, "c")
-    assert found is not None
-    assert (found.value, found.n) == (0, 1)
-    assert agreement_with_others(ROWS, "nobody") is None
+    found = agreement_by_rater(ROWS)
+    assert (found["c"].value, found["c"].n) == (0, 1)
+    assert "nobody" not in found
 
 
 def test_a_blind_repeat_is_the_raters_own_agreement_and_nobody_elses():

@@ -176,6 +176,21 @@ def test_an_item_that_two_campaigns_share_is_one_comparison(desk):
     assert "separately" in failed["error"]
 
 
+def test_an_export_that_failed_can_be_begun_again_under_its_name_and_no_other_can(desk, judged, monkeypatch):
+    def no_room(*_):
+        raise TruingError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exports, "write_set", no_room)
+        with pytest.raises(TruingError, match="disk is full"):
+            export_now(desk)
+    with pytest.raises(ConflictError, match="choose another name"):
+        export_now(desk, pairs=("trl",))
+    assert len(list(judged_of_set(export_now(desk).path))) == 5
+    with pytest.raises(ConflictError, match="choose another name"):
+        export_now(desk)
+
+
 def test_gold_and_repeats_are_marked(desk):
     gold = {"purpose": "gold", "gold": (PairAnswer(choice="second", margin=1),)}
     campaign_id = desk.campaign(gold_share=0.5, repeat_share=0.0, overlap=1)
@@ -198,6 +213,8 @@ def test_gold_and_repeats_are_marked(desk):
         ("june", {"campaigns": ("nobody",)}, NotFoundError, "no campaign 'nobody'"),
         ("../june", {}, ServiceError, "without slashes"),
         (".june", {}, ServiceError, "leading dot"),
+        ("j\u00fc" * 70, {}, ServiceError, "at most 200 bytes"),
+        ("june\n", {}, ServiceError, "folder's name"),
         ("june", {"campaigns": ("scores",)}, ServiceError, "no preferences"),
     ],
 )

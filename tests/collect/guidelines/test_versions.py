@@ -76,3 +76,9 @@ def test_what_is_not_there_says_so(database):
         for ask in (lambda: versions.get(c, 9), lambda: versions.numbered(c, "none", 1), lambda: versions.history(c, "none")):
             with pytest.raises(NotFoundError):
                 ask()
+
+
+def test_a_clause_id_that_no_judgment_could_name_is_refused(database):
+    text = f"# Rating\n\n## Long {{#{'a' * 101}}}\n\nText.\n"
+    with pytest.raises(ServiceError, match="at most 100 characters; the longest has 101"):
+        database.write(lambda c: versions.publish(c, "help", text, now=1.0))

@@ -9,9 +9,11 @@ from sqlalchemy import insert, select
 from tests.collect.people_world import FIRST, add_account, add_campaign, add_items, answer, take
 
 from truing.collect import judgments
+from truing.collect.accounts import passwords
+from truing.collect.config import ServiceConfig
 from truing.collect.errors import ConflictError, NotFoundError
 from truing.collect.people import earnings, erasure, messages
-from truing.collect.schema import account, api_token, draft, event, judgment, message, metadata, session, slot
+from truing.collect.schema import account, api_token, draft, event, judgment, message, metadata, session, sign_in_attempt, slot
 
 PERSONAL = ("anna@example.org", "Anna Example", "PLATFORM-77", "please call me", "the cat stepped")
 
@@ -97,3 +99,13 @@ def test_erasing_is_done_once_and_not_to_the_last_admin(database, worked):
         database.write(lambda c: erasure.erase(c, admin, now=51.0, by=admin))
     with pytest.raises(NotFoundError):
         database.write(lambda c: erasure.erase(c, 999, now=51.0, by=lead))
+
+
+def test_erasing_oneself_forgets_nobody_elses_failed_sign_ins(database):
+    for login in ("1", "12"):
+        database.write(lambda c, login=login: passwords.begin_attempt(c, login, "192.0.2.1", ServiceConfig(), now=1.0))
+    rater = add_account(database, "r", login="1")
+    database.write(lambda c: erasure.erase(c, rater, now=2.0, by=rater))
+    with database.read() as c:
+        left = sorted(c.scalars(select(sign_in_attempt.c.key)))
+    assert left == ["address:192.0.2.1", "address:192.0.2.1", "login:12"]

@@ -28,11 +28,10 @@ def sign_in(request: Request, service: Serving, form: Form) -> Response:
     try:
         login = roles.normal_login(str(form.get("login", "")))
         address = _address(request)
+        config = service.config
+        attempt = service.database.write(lambda c: passwords.begin_attempt(c, login, address, config, now=now))
         with service.database.read() as connection:
-            passwords.check_attempts(connection, login, address, service.config, now=now)
             found = roles.by_login(connection, login)
-        # Counted before it is tried: guesses sent side by side are each counted.
-        attempt = service.database.write(lambda connection: passwords.note_attempt(connection, login, address, now=now))
         if not passwords.is_password(found["password_hash"] if found else None, password) or found is None:
             raise ServiceError("this name and password do not go together")
     except ServiceError as error:
@@ -66,6 +65,8 @@ def invite_page(request: Request, service: Serving, secret: str) -> HTMLResponse
 def accept_invite(request: Request, service: Serving, form: Form, secret: str) -> Response:
     """Make the account, and sign it in."""
     now, login, name = service.clock(), str(form.get("login", "")), str(form.get("name", ""))[:200]
+    with service.database.read() as connection:
+        invites.find(connection, secret, now=now)  # a password costs time and memory to hash: not for whoever guesses a link
     try:
         password_hash = passwords.hash_password(str(form.get("password", "")))
 

@@ -47,8 +47,7 @@ def _nobodys() -> str:
     return _hasher.hash(secrets.token_urlsafe(32))
 
 
-def check_attempts(connection: Connection, login: str, address: str, config: ServiceConfig, *, now: float) -> None:
-    """Raises TooManyAttemptsError where this login, or this address, failed too often lately."""
+def _check_attempts(connection: Connection, login: str, address: str, config: ServiceConfig, *, now: float) -> None:
     allowed = {login_key(login): config.sign_in_attempts, address_key(address): config.sign_in_attempts_an_address}
     window_s = config.sign_in_window_minutes * 60
     for key, most in allowed.items():
@@ -58,8 +57,12 @@ def check_attempts(connection: Connection, login: str, address: str, config: Ser
             raise TooManyAttemptsError(f"too many attempts. Wait {config.sign_in_window_minutes:g} minutes, then try again.")
 
 
-def note_attempt(connection: Connection, login: str, address: str, *, now: float) -> list[int]:
-    """Count an attempt; returns the ids to withdraw should it succeed. What is older than a day is forgotten."""
+def begin_attempt(connection: Connection, login: str, address: str, config: ServiceConfig, *, now: float) -> list[int]:
+    """Count an attempt before it is made; returns the ids to withdraw should it succeed. What is older than a day is forgotten.
+
+    Raises TooManyAttemptsError. In one transaction, so that guesses sent side by side are no more than are allowed.
+    """
+    _check_attempts(connection, login, address, config, now=now)
     connection.execute(delete(sign_in_attempt).where(sign_in_attempt.c.at < now - DAY_S))
     rows = [{"key": key, "at": now} for key in (login_key(login), address_key(address))]
     return list(connection.execute(insert(sign_in_attempt).returning(sign_in_attempt.c.id), rows).scalars())

@@ -85,17 +85,23 @@ def set_role(connection: Connection, account_id: int, role: Role, *, now: float,
 
 
 def disable(connection: Connection, account_id: int, *, now: float, by: int) -> None:
-    """Keep somebody out, at once and everywhere. Raises ConflictError where the last administrator would be gone."""
-    connection.execute(update(account).where(account.c.id == account_id).values(disabled_at=now))
+    """Keep somebody out, at once and everywhere. Raises NotFoundError; ConflictError where the last administrator would go."""
+    _set_disabled(connection, account_id, now)
     connection.execute(session.delete().where(session.c.account_id == account_id))
     _check_administered(connection)
     audit.record(connection, "account.disabled", f"account:{account_id}", now=now, by=by)
 
 
 def enable(connection: Connection, account_id: int, *, now: float, by: int) -> None:
-    """Let somebody in again."""
-    connection.execute(update(account).where(account.c.id == account_id).values(disabled_at=None))
+    """Let somebody in again. Raises NotFoundError where there is nobody, or who was there has been erased."""
+    _set_disabled(connection, account_id, None)
     audit.record(connection, "account.enabled", f"account:{account_id}", now=now, by=by)
+
+
+def _set_disabled(connection: Connection, account_id: int, at: float | None) -> None:
+    there = (account.c.id == account_id, account.c.erased_at.is_(None))
+    if not connection.execute(update(account).where(*there).values(disabled_at=at)).rowcount:
+        raise NotFoundError("there is no such account")
 
 
 def _check_administered(connection: Connection) -> None:

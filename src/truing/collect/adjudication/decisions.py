@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select, update
 from truing.collect import audit, campaigns
 from truing.collect.answers import Answer
 from truing.collect.errors import ConflictError, NotFoundError, ServiceError
+from truing.collect.guidelines.versions import LONGEST_CLAUSE_ID
 from truing.collect.judgments import check_answers
 from truing.collect.schema import adjudication, campaign, item
 from truing.records import Guideline, Record
@@ -66,6 +67,8 @@ def decide(connection: Connection, decision: Decision, *, now: float, by: int) -
     taken = connection.scalar(select(adjudication.c.id).where(adjudication.c.item_id == decision.item_id))
     if taken is not None:
         raise ConflictError("somebody has decided this item already")
+    if len(decision.clause_id) > LONGEST_CLAUSE_ID:
+        raise ServiceError(f"clause: an id has at most {LONGEST_CLAUSE_ID} characters")
     config = campaigns.config_of(campaigns.get(connection, found["campaign_id"]))
     required = [task for task in config.tasks if task.type not in {"critique", "rewrite"}]
     check_answers(decision.answers, required, len(found["responses"]))

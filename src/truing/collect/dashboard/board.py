@@ -136,6 +136,7 @@ def rater_lines(connection: Connection, rated: Sequence[Rated]) -> tuple[RaterLi
     mine: dict[str, list[Rated]] = defaultdict(list)
     for r in rated:
         mine[r.rater_id].append(r)
+    agreements = numbers.agreement_by_rater(rated)
     people = {row.pseudonym: row for row in connection.execute(select(account).where(account.c.pseudonym.in_(mine)))}
     lines = (
         RaterLine(
@@ -144,7 +145,7 @@ def rater_lines(connection: Connection, rated: Sequence[Rated]) -> tuple[RaterLi
             is_simulated=people[name].is_simulated,
             judgments=len(rows),
             gold=numbers.gold_accuracy(rows),
-            agreement=numbers.agreement_with_others(rated, name),
+            agreement=agreements.get(name),
             left=numbers.left_share(rows),
             ties=numbers.tie_share(rows),
             self_agreement=numbers.self_agreement(rows),

@@ -58,18 +58,16 @@ def agreement(rated: Iterable[Rated]) -> Estimate | None:
     return wilson_clustered(same, clusters) if same else None
 
 
-def agreement_with_others(rated: Iterable[Rated], rater_id: str) -> Estimate | None:
-    """The same, of the pairs that `rater_id` is part of."""
-    by_item = _by_item(rated)
-    same: list[float] = []
-    clusters: list[int] = []
-    for item_id, votes in by_item.items():
-        mine = [v.verdict for v in votes if v.rater_id == rater_id]
-        others = [v.verdict for v in votes if v.rater_id != rater_id]
-        for verdict in mine[:1]:
-            same += [float(verdict == other) for other in others]
-            clusters += [item_id] * len(others)
-    return wilson_clustered(same, clusters) if same else None
+def agreement_by_rater(rated: Iterable[Rated]) -> dict[str, Estimate]:
+    """The same for each rater, of the pairs that they are part of. Raters without one are left out."""
+    pairs: dict[str, tuple[list[float], list[int]]] = defaultdict(lambda: ([], []))
+    for item_id, votes in _by_item(rated).items():
+        for a, b in combinations(votes, 2):
+            for rater_id in (a.rater_id, b.rater_id):
+                same, clusters = pairs[rater_id]
+                same.append(float(a.verdict == b.verdict))
+                clusters.append(item_id)
+    return {rater_id: wilson_clustered(same, clusters) for rater_id, (same, clusters) in pairs.items()}
 
 
 def gold_accuracy(rated: Iterable[Rated]) -> Estimate | None:

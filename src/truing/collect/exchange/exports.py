@@ -30,6 +30,8 @@ from truing.records import Guideline
 from truing.store.artifacts import Artifact, Store, read_artifact
 
 IDS_A_STEP = 20_000
+LONGEST_NAME = 200
+"""Bytes: file systems take 255, and the folder is written under a longer name first."""
 EXPORTED = ("task", "gold", "repeat")
 State = Literal["freezing", "writing", "done", "failed"]
 
@@ -45,10 +47,21 @@ class ExportConfig(Config):
 
 
 def begin(connection: Connection, name: str, config: ExportConfig, *, now: float, by: int | None = None) -> int:
-    """A new export of what is in the database now. Raises ConflictError where the name is taken, NotFoundError for a campaign."""
-    if not name or name.startswith(".") or any(c in name for c in "/\\\0"):
-        raise ServiceError(f"export name {name!r}: it becomes a folder's name, so write it without slashes and a leading dot")
-    if connection.scalar(select(export.c.id).where(export.c.name == name)) is not None:
+    """A new export of what is in the database now; or, once more, the same one that failed.
+
+    Raises ConflictError where the name is taken, NotFoundError for a campaign.
+    """
+    is_a_folder_name = name.isprintable() and not name.startswith(".") and not set(name) & set("/\\")
+    if not is_a_folder_name or not 1 <= len(name.encode()) <= LONGEST_NAME:
+        raise ServiceError(
+            f"export name {name!r}: it becomes a folder's name, so write it without slashes and a leading dot, "
+            f"in at most {LONGEST_NAME} bytes"
+        )
+    known = connection.execute(select(export.c.id, export.c.state, export.c.config).where(export.c.name == name)).one_or_none()
+    if known is not None and known.state == "failed" and known.config == config.model_dump(mode="json"):
+        _set_state(connection, known.id, "freezing")
+        return int(known.id)
+    if known is not None:
         raise ConflictError(f"there is an export {name!r} already. It is frozen: choose another name.")
     _check_compares(connection, config.campaigns)
     row = insert(export).values(
@@ -118,9 +131,6 @@ def freeze(database: Database, export_id: int) -> None:
 def freeze_step(connection: Connection, export_id: int) -> bool:
     """Make the next range's answers members, in one transaction. False once all are."""
     row = get(connection, export_id)
-    if row["state"] == "failed":
-        _set_state(connection, export_id, "freezing")
-        return True
     if row["state"] != "freezing":
         return False
     start, last = row["frozen_judgment_id"], row["last_judgment_id"]

@@ -92,6 +92,7 @@ def _add_campaign_routes(router: APIRouter, exchange: Exchange) -> None:
         """How many judgments a batch of comparisons needs, and how many it has."""
         exchange.authorize(request, "read")
         with exchange.database.read() as connection:
+            campaigns.get(connection, campaign_id)
             return _batch_view(connection, campaign_id, batch)
 
     @router.post("/campaigns/{campaign_id}/comparisons", response_model=ImportResult)
@@ -116,7 +117,7 @@ def _add_campaign_routes(router: APIRouter, exchange: Exchange) -> None:
         drop_bad_rows: bool = False,
     ) -> ImportResult:
         """A file of judged answers, as the body. Made again after a failure, it adds what is missing."""
-        account_id = exchange.authorize(request, "campaigns")
+        account_id = await run_in_threadpool(exchange.authorize, request, "campaigns")
         names = {k.removeprefix("field_"): v for k, v in request.query_params.items() if k.startswith("field_")}
         fields = validate(FieldNames, names, "fields")
         suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if file_name.endswith(s)), None)
@@ -189,7 +190,7 @@ def _add_webhook_routes(router: APIRouter, exchange: Exchange) -> None:
     @router.post("/webhooks", response_model=WebhookView, status_code=201)
     async def create(request: Request, new: NewWebhook) -> WebhookView:
         """Have events posted to a URL. The secret is in this reply and nowhere else."""
-        account_id = exchange.authorize(request, "webhooks")
+        account_id = await run_in_threadpool(exchange.authorize, request, "webhooks")
         draw = f"{account_id}:{_key(request) or secrets.token_hex(16)}"
 
         def work(connection: Connection) -> tuple[int, str]:
@@ -226,7 +227,7 @@ async def _once(
     exchange: Exchange, request: Request, scope: Scope, work: Callable[[Connection, int], Record], *, status: int = 200
 ) -> Response:
     """Do a request's work in one transaction, or give the reply that it got when it was sent before."""
-    account_id = exchange.authorize(request, scope)
+    account_id = await run_in_threadpool(exchange.authorize, request, scope)
     sent = idempotency.fingerprint(request.method, request.url.path, await request.body())
     key = _key(request)
 

@@ -13,7 +13,7 @@ from truing.collect.adjudication import decisions
 from truing.collect.errors import ServiceError
 from truing.collect.guidelines import uses, versions
 from truing.collect.guidelines.diff import compare
-from truing.collect.web import Form, LeadVisit, Visitor
+from truing.collect.web import Form, LeadVisit, Visitor, whole_number
 from truing.records import Guideline
 
 router = APIRouter()
@@ -84,7 +84,7 @@ def edit(visit: LeadVisit, guideline_id: int, clause: str = "") -> HTMLResponse:
 def publish(visit: LeadVisit, form: Form) -> HTMLResponse | RedirectResponse:
     """Publish a text as the next version, or show first what it changes."""
     name, text, note, clause = (str(form.get(key, "")).strip() for key in ("name", "text", "change_note", "clause"))
-    after = int(str(form.get("after", "0")) or 0)
+    after = whole_number(form, "after")
     with visit.database.read() as connection:
         before = versions.numbered(connection, name, after) if after else None
     shown = _editor(before, text, name=name, note=note, clause=clause)

@@ -18,6 +18,7 @@ from truing.collect.schema import campaign, guideline, guideline_read
 from truing.records import Guideline
 
 MOST_CHARACTERS = 100_000
+LONGEST_CLAUSE_ID = 100
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,12 @@ def check(name: str, text: str) -> None:
         raise ServiceError("text: the guideline is empty")
     if len(text) > MOST_CHARACTERS:
         raise ServiceError(f"text: longer than {MOST_CHARACTERS:,} characters")
-    twice = sorted(clause for clause, count in Counter(Guideline(version=0, text=text).clauses).items() if count > 1)
+    clauses = Guideline(version=0, text=text).clauses
+    if any(len(clause) > LONGEST_CLAUSE_ID for clause in clauses):
+        raise ServiceError(
+            f"text: a clause id has at most {LONGEST_CLAUSE_ID} characters; the longest has {max(map(len, clauses))}"
+        )
+    twice = sorted(clause for clause, count in Counter(clauses).items() if count > 1)
     if twice:
         raise ServiceError(f"text: two clauses have the id {twice[0]!r}; ids tell clauses apart")
 

@@ -17,7 +17,7 @@ from truing.collect.guidelines.diff import ClauseChange, compare
 from truing.collect.onboarding import admission
 from truing.collect.onboarding.quiz import MarkedQuiz, mark
 from truing.collect.onboarding.steps import Standing, Step
-from truing.collect.web import Form, Visit, Visitor
+from truing.collect.web import Form, Visit, Visitor, whole_number
 
 router = APIRouter()
 
@@ -83,7 +83,7 @@ def consent(visit: Visitor, _: Form, campaign_id: int) -> RedirectResponse:
 @router.post("/campaigns/{campaign_id}/guideline")
 def confirm_guideline(visit: Visitor, form: Form, campaign_id: int) -> RedirectResponse:
     """The person has read the version that the form names."""
-    guideline_id = int(str(form.get("guideline_id", "0")))
+    guideline_id = whole_number(form, "guideline_id")
     visit.database.write(lambda c: versions.confirm(c, visit.account["id"], guideline_id, now=visit.now))
     return _back(campaign_id)
 
@@ -91,11 +91,12 @@ def confirm_guideline(visit: Visitor, form: Form, campaign_id: int) -> RedirectR
 @router.post("/campaigns/{campaign_id}/quiz")
 def answer_quiz(visit: Visitor, form: Form, campaign_id: int) -> RedirectResponse:
     """Mark a quiz and keep the attempt."""
-    chosen = {int(key[1:]): int(str(value)) for key, value in form.items() if key[:1] == "q" and key[1:].isdigit()}
 
     def save(connection: Connection) -> None:
         config = _open(connection, visit, campaign_id, Step.QUIZ)
         assert config.onboarding is not None
+        numbers = range(len(config.onboarding.questions))
+        chosen = {number: whole_number(form, f"q{number}") for number in numbers if f"q{number}" in form}
         quiz = mark(config.onboarding, chosen)
         result = {"chosen": {str(k): v for k, v in chosen.items()}, "right": quiz.right, "passed": quiz.passed}
         admission.record_step(connection, visit.account["id"], campaign_id, Step.QUIZ, result, now=visit.now)

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, select, update
 
 from truing.collect import audit, leases
+from truing.collect.accounts.passwords import login_key
 from truing.collect.errors import ConflictError, NotFoundError
 from truing.collect.people.earnings import ledger
 from truing.collect.people.ledger import money
@@ -107,7 +108,7 @@ def erase(connection: Connection, account_id: int, *, now: float, by: int | None
         connection.execute(delete(table).where(column == account_id))
     connection.execute(delete(message).where((message.c.recipient_id == account_id) | (message.c.sender_id == account_id)))
     connection.execute(update(payment).where(payment.c.account_id == account_id).values(note=""))
-    connection.execute(delete(sign_in_attempt).where(sign_in_attempt.c.key.contains(own["login"] or "\0", autoescape=True)))
+    connection.execute(delete(sign_in_attempt).where(sign_in_attempt.c.key == login_key(own["login"] or "")))
     gone: dict[str, Any] = {"login": None, "name": "", "password_hash": None, "oidc_subject": None, "settings": {}}
     connection.execute(update(account).where(account.c.id == account_id).values(**gone, disabled_at=now, erased_at=now))
     audit.record(connection, "account.erased", f"account:{account_id}", now=now, by=by)

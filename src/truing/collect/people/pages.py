@@ -7,17 +7,19 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from sqlalchemy import Connection, RowMapping, select, update
+from pydantic import JsonValue
+from sqlalchemy import Connection, RowMapping, select
 
 from truing.collect import campaigns
+from truing.collect.accounts import own_settings
 from truing.collect.dashboard.board import rated_rows
 from truing.collect.dashboard.numbers import drift, gold_accuracy, median_active_s, self_agreement
 from truing.collect.errors import NotFoundError, ServiceError
 from truing.collect.people import completion, earnings, erasure, messages
 from truing.collect.people.limits import BLUR, OPTED_IN, OWN_CAP
-from truing.collect.schema import account, item, judgment, qualification
+from truing.collect.schema import item, judgment, qualification
 from truing.collect.verdicts import agrees, parse, verdict
-from truing.collect.web import Form, Visitor
+from truing.collect.web import Form, Visitor, whole_number
 from truing.collect.words import DAY_S
 
 router = APIRouter()
@@ -64,16 +66,9 @@ def own_page(visit: Visitor) -> HTMLResponse:
 @router.post("/me/settings")
 def save_settings(visit: Visitor, form: Form) -> RedirectResponse:
     """Whether to be given harmful texts, how many a day at most, and whether they open blurred."""
-    cap = str(form.get("cap", "")).strip()
-    if cap and not cap.isdigit():
-        raise ServiceError("a day's limit is a whole number, or empty for the campaign's own limit")
-    chosen = {OPTED_IN: form.get("opt_in") == "on", OWN_CAP: int(cap) if cap else None, BLUR: form.get("blur") == "on"}
-
-    def save(connection: Connection) -> None:
-        present = connection.scalar(select(account.c.settings).where(account.c.id == visit.account["id"])) or {}
-        connection.execute(update(account).where(account.c.id == visit.account["id"]).values(settings={**present, **chosen}))
-
-    visit.database.write(save)
+    cap = whole_number(form, "cap") if str(form.get("cap", "")).strip() else None
+    chosen: dict[str, JsonValue] = {OPTED_IN: form.get("opt_in") == "on", OWN_CAP: cap, BLUR: form.get("blur") == "on"}
+    visit.database.write(lambda c: own_settings.change(c, visit.account["id"], chosen))
     return RedirectResponse("/me?saved=1#harm", 303)
 
 

@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 from pydantic import Field, JsonValue
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from truing.collect import campaigns, judgments, leases
+from truing.collect.accounts import own_settings
 from truing.collect.chat import conversations
 from truing.collect.chat.conversations import Comparing, Composing, Waiting
 from truing.collect.chat.routes import part as chat_part
@@ -20,7 +21,6 @@ from truing.collect.judgments import Acknowledgement, Submission
 from truing.collect.leases import Lease
 from truing.collect.onboarding.admission import OnboardingError
 from truing.collect.people.limits import BLUR
-from truing.collect.schema import account
 from truing.collect.screen import items
 from truing.collect.screen.keys import ACTIONS, SETTING, ScreenSettings, from_form, key_label, settings_of
 from truing.collect.screen.view import TaskView, words_of
@@ -61,8 +61,8 @@ def save_settings(visit: Visitor, form: Form) -> Response:
         chosen = from_form({name: str(value) for name, value in form.items()})
     except ServiceError as error:
         return _settings_page(visit, settings_of(visit.account["settings"]), error=str(error))
-    values = {**visit.account["settings"], SETTING: chosen.model_dump(mode="json")}
-    visit.database.write(lambda c: c.execute(update(account).where(account.c.id == visit.account["id"]).values(settings=values)))
+    kept = chosen.model_dump(mode="json")
+    visit.database.write(lambda c: own_settings.change(c, visit.account["id"], {SETTING: kept}))
     return RedirectResponse("/rate/settings?saved=1", status_code=303)
 
 

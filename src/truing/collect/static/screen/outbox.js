@@ -63,7 +63,8 @@ export class Outbox {
         return this.#later();
       }
       if (response.ok) this.onAcknowledged(entry, await response.json());
-      else if (response.status === 401 || response.status === 429 || response.status >= 500) {
+      // 401, 403: this page belongs to a session that ended (signed in again in another tab, for one). Loaded again, it sends.
+      else if ([401, 403, 429].includes(response.status) || response.status >= 500) {
         this.onRefused(entry, await Refusal.from(response), true);
         return this.#later();
       } else this.onRefused(entry, await Refusal.from(response), false);
