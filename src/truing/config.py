@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from truing.errors import TruingError, nearest
+
+_QUOTED = re.compile(r"'([^']*)'")
+"""Words that a setting may have, as pydantic lists them."""
 
 
 class Config(BaseModel):
@@ -84,7 +88,10 @@ def _explain(cls: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         known = _fields_at(cls, location[:-1])
         return f"unknown key '{dotted}'{nearest(location[-1], known)} (known here: {', '.join(sorted(known))})"
-    return f"'{dotted}': {problem['msg']} (got {problem['input']!r:.80})"
+    hint = (
+        nearest(str(problem["input"]), _QUOTED.findall(problem["ctx"]["expected"])) if problem["type"] == "literal_error" else ""
+    )
+    return f"'{dotted}': {problem['msg']}{hint} (got {problem['input']!r:.80})"
 
 
 def _fields_at(cls: type[BaseModel], path: Sequence[str]) -> list[str]:
