@@ -78,6 +78,9 @@ def test_from_round_two_on_raters_get_what_the_strategy_draws(tiny_recipe: Path,
     preferences = Store(out).read("round-2/preferences")
     chosen = Store(out).read("round-2/selection")
     assert preferences.manifest.parents["comparisons"] == chosen.artifact_hash
+    frozen = read_records(out / "round-2/preferences/heldout.jsonl", PreferencePair)
+    assert {p.propensity for p in frozen} <= {c.propensity for c in batch}
+    assert "heldout_accuracy_of_pool" in Store(out).read("round-2/reward").manifest.metrics
     assert chosen.manifest.parents["reward"] == Store(out).read("round-1/reward").artifact_hash
 
 

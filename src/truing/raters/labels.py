@@ -133,4 +133,5 @@ def _pair(comparison: Comparison, votes: Sequence[Judgment], p_first: float, wei
         judgments=len(votes),
         guideline_hash=votes[0].guideline_hash,
         simulated=any(v.simulated for v in votes),
+        propensity=comparison.propensity,
     )

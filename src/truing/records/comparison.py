@@ -65,7 +65,8 @@ class Judgment(Record):
 class PreferencePair(Record):
     """A judged pair as training reads it.
 
-    `label` is the probability that `chosen` is preferred (1.0 = hard label, 0.5 = tie), `weight` scales its loss.
+    `label` is the probability that `chosen` is preferred (1.0 = hard label, 0.5 = tie), `weight` scales its loss. `propensity` is
+    the comparison's.
     """
 
     comparison_id: str
@@ -77,3 +78,4 @@ class PreferencePair(Record):
     judgments: int = 1
     guideline_hash: str = ""
     simulated: bool = False
+    propensity: float | None = Field(default=None, gt=0.0, le=1.0)

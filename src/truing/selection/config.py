@@ -16,7 +16,7 @@ class DrawConfig(Config):
     """How comparisons are drawn from a pool."""
 
     strategy: Strategy = "uniform"
-    """What is preferred."""
+    """What is preferred (the guide on selection)."""
     uniform_share: float = Field(default=0.15, gt=0, le=1)
     """Share of the probability that goes to all comparisons alike: no comparison is ever out of reach, no weight unbounded."""
 
