@@ -6,6 +6,7 @@ TOML has no word for nothing: where a setting may be None, people write "none".
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from truing.errors import TruingError, nearest
 
 NONE = "none"
 """Written for a setting that may be None."""
+_QUOTED = re.compile(r"'([^']*)'")
+"""Words that a setting may have, as pydantic lists them."""
 
 
 class Config(BaseModel):
@@ -105,7 +108,10 @@ def _explain(cls: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         known = _fields_at(cls, location[:-1])
         return f"unknown key '{dotted}'{nearest(location[-1], known)} (known here: {', '.join(sorted(known))})"
-    return f"'{dotted}': {problem['msg']} (got {problem['input']!r:.80})"
+    hint = (
+        nearest(str(problem["input"]), _QUOTED.findall(problem["ctx"]["expected"])) if problem["type"] == "literal_error" else ""
+    )
+    return f"'{dotted}': {problem['msg']}{hint} (got {problem['input']!r:.80})"
 
 
 def _fields_at(cls: type[BaseModel], path: Sequence[str]) -> list[str]:

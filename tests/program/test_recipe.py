@@ -29,6 +29,24 @@ def test_an_unknown_key_names_the_nearest_right_one(tmp_path: Path) -> None:
         Recipe.load(write(tmp_path, "[[rounds]]\n[[rounds]]\nppo.updatess = 3\n"))
 
 
+def test_a_wrong_word_names_the_nearest_right_one(tmp_path: Path) -> None:
+    with pytest.raises(TruingError, match=r"'preferences\.selection\.strategy': .*; did you mean 'ensemble_variance'"):
+        Recipe.load(write(tmp_path, '[preferences.selection]\nstrategy = "ensemble_varience"\npool = 9000\n'))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ('selection.strategy = "large_gap"', "draws from a pool: set pool"),
+        ("selection.pool = 500\ncomparisons = 500", "it must be more than comparisons = 500"),
+        ('selection.strategy = "judge_disagreement"\nselection.pool = 9000', "truing select --judge FILE"),
+    ],
+)
+def test_a_selection_that_cannot_be_made_says_what_it_lacks(tmp_path: Path, settings: str, message: str) -> None:
+    with pytest.raises(TruingError, match=message):
+        Recipe.load(write(tmp_path, f"[preferences]\n{settings}\n"))
+
+
 def test_only_what_a_round_reads_may_change_from_round_to_round(tmp_path: Path) -> None:
     with pytest.raises(TruingError, match=r"rounds\.1: 'sft' cannot change"):
         Recipe.load(write(tmp_path, "[[rounds]]\nsft.epochs = 3\n"))

@@ -7,7 +7,7 @@ from truing.errors import TruingError
 from truing.program.recipe import Recipe
 from truing.program.rounds import planned_stages, run
 from truing.program.status import read_status
-from truing.records import PreferencePair
+from truing.records import Comparison, PreferencePair
 from truing.store.artifacts import Store, verify
 from truing.store.files import read_records
 
@@ -54,6 +54,34 @@ def test_round_two_learns_from_round_one(tiny_recipe: Path, tmp_path: Path) -> N
     assert "simulated" in (out / "round-1" / "findings" / "amendment.diff").read_text()
     comparisons = (out / "round-2" / "comparisons" / "comparisons.jsonl").read_text()
     assert '"source":"finding:' in comparisons
+
+
+def test_from_round_two_on_raters_get_what_the_strategy_draws(tiny_recipe: Path, tmp_path: Path) -> None:
+    drawn = ['preferences.selection.strategy="ensemble_variance"', "preferences.selection.pool=60"]
+    recipe = Recipe.load(tiny_recipe, [*drawn, 'run.stages=["sft","preferences","reward","findings"]'])
+    out = tmp_path / "run"
+    run(recipe, out)
+    assert not (out / "round-1" / "selection").exists()
+    assert len(read_status(out).stages) == planned_stages(recipe)
+
+    first, pool, batch, judged = (
+        read_records(out / folder / "comparisons.jsonl", Comparison)
+        for folder in ("round-1/preferences", "round-2/comparisons", "round-2/selection", "round-2/preferences")
+    )
+    assert all(c.propensity is None for c in first)
+    assert len(batch) == 24 < len(pool)
+    assert judged == batch
+    assert {c.strategy for c in batch} <= {"ensemble_variance", "uniform"}
+    lowest = 0.15 * 24 / len(pool)
+    assert all(c.propensity is not None and c.propensity >= lowest * (1 - 1e-9) for c in batch)
+
+    preferences = Store(out).read("round-2/preferences")
+    chosen = Store(out).read("round-2/selection")
+    assert preferences.manifest.parents["comparisons"] == chosen.artifact_hash
+    frozen = read_records(out / "round-2/preferences/heldout.jsonl", PreferencePair)
+    assert {p.propensity for p in frozen} <= {c.propensity for c in batch}
+    assert "heldout_accuracy_of_pool" in Store(out).read("round-2/reward").manifest.metrics
+    assert chosen.manifest.parents["reward"] == Store(out).read("round-1/reward").artifact_hash
 
 
 def test_a_person_must_sign_where_the_recipe_says_so(tiny_recipe: Path, tmp_path: Path) -> None:

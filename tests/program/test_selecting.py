@@ -10,9 +10,10 @@ from truing.errors import TruingError
 from truing.evals.pair_scores import score_pairs
 from truing.models.load import load_scorer, save_model
 from truing.models.reward import Normalisation, RewardEnsemble, member_directory, write_normalisation
-from truing.program.selecting import PoolFiles, select
+from truing.program.selecting import PoolFiles, run, select
 from truing.records import Comparison, Prompt
 from truing.selection.config import SelectionConfig
+from truing.store.artifacts import Store
 from truing.store.files import read_records, write_records
 
 
@@ -64,3 +65,13 @@ def test_a_finished_batch_is_not_written_over(pool, tmp_path):
     select(PoolFiles(pool), SelectionConfig(budget=2), tmp_path / "a")
     with pytest.raises(TruingError, match="holds a batch already"):
         select(PoolFiles(pool), SelectionConfig(budget=2), tmp_path / "a")
+
+
+def test_a_killed_stage_goes_on_and_a_finished_one_is_kept(pool, reward, tmp_path):
+    config, files = SelectionConfig(budget=4, strategy="large_gap"), PoolFiles(pool, reward=reward)
+    store = Store(tmp_path / "run")
+    draft = store.begin("selection", "selection", config, {"comparisons": "a"})
+    (draft.path / "comparisons.jsonl").write_text("half of it")
+    made = run(config, files, {"comparisons": "a"}, store, "selection", resume=True)
+    assert len(read_records(made.path / "comparisons.jsonl", Comparison)) == made.manifest.metrics["batch"] == 4
+    assert run(config, files, {"comparisons": "a"}, store, "selection").artifact_hash == made.artifact_hash

@@ -11,6 +11,7 @@ from truing.store.artifacts import Store
 from truing.train import reward
 from truing.train.config import CheckpointConfig, OptimiserConfig, RewardConfig
 from truing.train.reward import RewardInputs
+from truing.train.reward_member import MemberResult
 
 from .conftest import KillAt, Killed, make_pairs, unhurried
 
@@ -40,6 +41,25 @@ def test_it_learns_what_is_preferred(trained: reward.Artifact) -> None:
     assert accuracy.value == 1
     assert accuracy.n == 8
     assert isinstance(trained.manifest.metrics["heldout_ece"], Estimate)
+
+
+def test_a_drawn_set_speaks_for_the_pool_it_was_drawn_from() -> None:
+    drawn = [pair.model_copy(update={"propensity": pi}) for pair, pi in zip(make_pairs(3, 0), (1.0, 0.5, 0.25), strict=True)]
+    result = MemberResult(
+        mean=0.0,
+        std=1.0,
+        heldout_chosen=(1.0, 1.0, 0.0),
+        heldout_rejected=(0.0, 0.0, 1.0),
+        heldout_kept=(0, 1, 2),
+        rows_dropped=0,
+        rows_truncated=0,
+    )
+    found = reward._heldout_metrics([result], drawn)
+    assert isinstance(plain := found["heldout_accuracy"], Estimate)
+    assert plain.value == pytest.approx(2 / 3)
+    assert isinstance(weighed := found["heldout_accuracy_of_pool"], Estimate)
+    assert weighed.value == pytest.approx((1 + 2) / (1 + 2 + 4))
+    assert "heldout_accuracy_of_pool" not in reward._heldout_metrics([result], [*drawn[:2], *make_pairs(3, 0)[2:]])
 
 
 def test_the_log_has_a_row_a_step_and_member(trained: reward.Artifact) -> None:

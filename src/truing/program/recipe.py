@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from truing import config as settings
 from truing.collect.exchange.sets import is_set
@@ -34,6 +34,7 @@ from truing.program.gate import GateConfig
 from truing.raters.config import How
 from truing.redteam.config import RedTeamConfig
 from truing.rollout.config import EngineConfig
+from truing.selection.config import DrawConfig
 from truing.train.config import DPOConfig, GRPOConfig, PPOConfig, RewardConfig, RLOOConfig, SFTConfig
 
 EMBEDDED = "embedded"
@@ -147,6 +148,26 @@ class DataConfig(Config):
     """Held-out prompts on which policies are compared."""
 
 
+class PoolConfig(DrawConfig):
+    """Which of the comparisons that could be judged are, from round 2 on: there is a reward model then."""
+
+    pool: int | None = Field(default=None, ge=2)
+    """Comparisons to sample, of which `preferences.comparisons` are drawn to be judged; None = none is drawn, all are judged."""
+
+    @model_validator(mode="after")
+    def _has_what_the_strategy_reads(self) -> Self:
+        if self.strategy == "judge_disagreement":
+            raise ValueError(
+                "strategy = 'judge_disagreement' needs a judge's judgments of the pool, which no stage makes: draw the batch by "
+                "`truing select --judge FILE`"
+            )
+        if self.strategy != "uniform" and self.pool is None:
+            raise ValueError(
+                f"strategy = '{self.strategy}' draws from a pool: set pool, to several times preferences.comparisons"
+            )
+        return self
+
+
 class PreferencesConfig(Config):
     """How comparisons are made and judged."""
 
@@ -177,10 +198,20 @@ class PreferencesConfig(Config):
     judgments_per_comparison: int = Field(default=1, ge=1)
     targeted_fraction: float = Field(default=0.25, ge=0, le=1)
     """Share of the comparisons that goes to what the last round's findings point at: their prompts and counterfactual pairs."""
+    selection: PoolConfig = PoolConfig()
     labels: How = "majority"
     """How judgments become labels: shares, Dawid-Skene's posterior, or the pairwise rater model's with biases removed."""
     superseded_weight: float = Field(default=0.3, ge=0, le=1)
     """Weight of an earlier round's pair whose guideline lacks a clause added since; 0 leaves it out."""
+
+    @model_validator(mode="after")
+    def _pool_is_larger(self) -> Self:
+        if self.selection.pool is not None and self.selection.pool <= self.comparisons:
+            raise ValueError(
+                f"selection.pool = {self.selection.pool} leaves nothing to choose: it must be more than comparisons = "
+                f"{self.comparisons}"
+            )
+        return self
 
 
 class FindingsConfig(Config):

@@ -138,7 +138,10 @@ def planned_stages(recipe: Recipe) -> int:
     a_round += sum(map(does, RL_STAGES))  # what their monitors saw
     a_round += does("redteam") * policies + does("evaluate") * (policies + 1) + does("findings") + does("gate")
     once = does("sft") + from_file + does("redteam") * first_policies + does("evaluate") * (first_policies - 1)
-    return once + a_round * len(recipe.rounds) + does("release") + 1
+    later = [recipe.for_round(number).preferences for number in range(2, len(recipe.rounds) + 1)]
+    chooses = does("preferences") and not recipe.data.comparisons and (does("reward") or recipe.start_from.reward)
+    selections = sum(config.selection.pool is not None for config in later) if chooses else 0
+    return once + a_round * len(recipe.rounds) + selections + does("release") + 1
 
 
 def _or_given(bench: Bench, stage: StageName, make: Callable[[], Artifact], name: str | None = None) -> Path | None:
@@ -159,7 +162,11 @@ def _preferences(bench: Bench, made: Made) -> Artifact:
         policies |= {str(label): path} if path else {}
     if not policies:
         raise TruingError(f"round {bench.number}: preferences.policies names no policy that exists yet")
-    compared = stages.sampled_comparisons(bench, policies, made.preferences, made.findings)
+    config = bench.recipe.preferences
+    pool = config.selection.pool if made.reward else None
+    compared = stages.sampled_comparisons(bench, policies, made.preferences, made.findings, pool or config.comparisons)
+    if pool:
+        compared = stages.selected_comparisons(bench, compared, _reward(made))
     earlier = made.preferences if bench.number > 1 else None
     return stages.judged_preferences(bench, compared, made.guideline, earlier)
 

@@ -3,23 +3,26 @@
     truing select pool.jsonl --reward runs/mine/round-1/reward --strategy ensemble_variance --budget 500 --out batches/7
 
 Writes `comparisons.jsonl`, each with its strategy and propensity; `scores.jsonl`, what the ensemble says of the whole pool, to
-select again without it; and `summary.json`.
+select again without it; and `summary.json`. In a run it is a stage, from round 2 on, where `preferences.selection.pool` is set.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from truing.errors import TruingError
+from truing.models.config import LoadSettings
 from truing.records import Comparison, Judgment
 from truing.selection.config import SelectionConfig
 from truing.selection.draw import draw
 from truing.selection.evaluation import effective_sample_size
 from truing.selection.pool import PairScores, Pool
+from truing.store.artifacts import Artifact, Store
 from truing.store.files import read_records, write_json, write_records
 
 
@@ -31,6 +34,19 @@ class PoolFiles:
     reward: Path | None = None
     scores: Path | None = None
     judge: Path | None = None
+    load: LoadSettings | None = None
+    """How the reward model is loaded."""
+
+
+def run(
+    config: SelectionConfig, files: PoolFiles, parents: Mapping[str, str], store: Store, name: str, *, resume: bool = False
+) -> Artifact:
+    """Draw the batch and publish it."""
+    draft = store.begin("selection", name, config, parents, seeds={"selection": config.seed}, resume=resume)
+    if isinstance(draft, Artifact):
+        return draft
+    summary = _draw(files, config, draft.path)
+    return draft.publish({key: value for key, value in summary.items() if isinstance(value, int | float | str)})
 
 
 def select(files: PoolFiles, config: SelectionConfig, out: Path) -> dict[str, JsonValue]:
@@ -40,6 +56,10 @@ def select(files: PoolFiles, config: SelectionConfig, out: Path) -> dict[str, Js
     """
     if (out / "comparisons.jsonl").exists():
         raise TruingError(f"{out} holds a batch already: name another folder with --out")
+    return _draw(files, config, out)
+
+
+def _draw(files: PoolFiles, config: SelectionConfig, out: Path) -> dict[str, JsonValue]:
     if files.reward is not None and files.scores is not None:
         raise TruingError("give --reward or --scores, not both: scores are what a reward ensemble said before")
     comparisons = read_records(files.comparisons, Comparison)
@@ -71,4 +91,4 @@ def _scores(files: PoolFiles, comparisons: list[Comparison]) -> list[PairScores]
     from truing.evals.pair_scores import score_pairs
     from truing.models.reward import RewardEnsemble
 
-    return score_pairs(RewardEnsemble.load(files.reward), comparisons)
+    return score_pairs(RewardEnsemble.load(files.reward, files.load), comparisons)

@@ -78,7 +78,7 @@ def _evaluate(bench: Bench) -> Artifact:
 def _preferences(bench: Bench) -> Artifact:
     if bench.recipe.data.comparisons:
         return stages.preference_set_from_file(bench)
-    compared = stages.sampled_comparisons(bench, {"sft": _policy(bench)}, None, None)
+    compared = stages.sampled_comparisons(bench, {"sft": _policy(bench)}, None, None, bench.recipe.preferences.comparisons)
     return stages.judged_preferences(bench, compared, materials.first_guideline(bench), None)
 
 

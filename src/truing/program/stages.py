@@ -24,7 +24,7 @@ from truing.monitor import watch
 from truing.monitor.observer import Monitor
 from truing.monitor.reward_cases import RewardTestCase, cases_from_pairs, world_cases
 from truing.program import comparisons as comparing
-from truing.program import embedded, materials, preferences
+from truing.program import embedded, materials, preferences, selecting
 from truing.program.bench import Bench, model_hash
 from truing.program.judged import is_judged, read_folder, read_judgments
 from truing.program.people import judged_by_service
@@ -35,6 +35,7 @@ from truing.redteam import campaign
 from truing.redteam.config import RedTeamConfig
 from truing.rollout.config import EngineConfig
 from truing.rollout.sampler import SamplingSettings
+from truing.selection.config import SelectionConfig
 from truing.store.artifacts import Artifact
 from truing.store.files import read_records
 from truing.train import dpo as dpo_training
@@ -88,9 +89,9 @@ def _preference_set_of(bench: Bench, folder: Path) -> Artifact:
 
 
 def sampled_comparisons(
-    bench: Bench, policies: Mapping[str, str], preference_set: Path | None, findings: Artifact | None
+    bench: Bench, policies: Mapping[str, str], preference_set: Path | None, findings: Artifact | None, count: int
 ) -> Artifact:
-    """Sample the answers that raters are to compare. `findings` are the last round's."""
+    """Sample `count` pairs of answers that raters could compare. `findings` are the last round's."""
     config = bench.recipe.preferences
     prompts = materials.train_prompts(bench, preference_set)
     parents = {f"policy:{label}": model_hash(path) for label, path in policies.items()}
@@ -105,7 +106,7 @@ def sampled_comparisons(
     )
     engine = config.engine if "engine" in config.model_fields_set else bench.recipe.engine
     settings = comparing.ComparisonsConfig(
-        count=config.comparisons,
+        count=count,
         targeted_fraction=config.targeted_fraction,
         sampling=SamplingSettings(temperature=config.temperature, max_new_tokens=config.max_new_tokens),
         engine=engine,
@@ -114,6 +115,22 @@ def sampled_comparisons(
     name = bench.name("comparisons")
     with bench.stage(name) as progress:
         return comparing.run(settings, inputs, bench.store, name, resume=bench.resume, progress=progress)
+
+
+def selected_comparisons(bench: Bench, pool: Artifact, ensemble: Path) -> Artifact:
+    """Draw those that are to be judged from the pool, by the recipe's strategy and what the last round's reward model says."""
+    config = bench.recipe.preferences
+    settings = SelectionConfig(
+        budget=config.comparisons,
+        strategy=config.selection.strategy,
+        uniform_share=config.selection.uniform_share,
+        seed=bench.seed("selection", bench.number),
+    )
+    files = selecting.PoolFiles(pool.path / "comparisons.jsonl", reward=ensemble, load=bench.load)
+    parents = {"comparisons": pool.artifact_hash, "reward": model_hash(ensemble)}
+    name = bench.name("selection")
+    with bench.stage(name):
+        return selecting.run(settings, files, parents, bench.store, name, resume=bench.resume)
 
 
 def judged_preferences(bench: Bench, compared: Artifact, guideline: Guideline, earlier: Path | None) -> Artifact:

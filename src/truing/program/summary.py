@@ -45,11 +45,15 @@ def table(root: Path) -> str:
 def _reward_line(number: int, folder: Path) -> str | None:
     if not (folder / "reward" / MANIFEST).exists():
         return None
-    accuracy = read_artifact(folder / "reward").manifest.metrics.get("heldout_accuracy")
+    reward = read_artifact(folder / "reward").manifest.metrics
+    accuracy = reward.get("heldout_accuracy")
     if not isinstance(accuracy, Estimate):
         return None
     metrics = read_artifact(folder / "preferences").manifest.metrics if (folder / "preferences" / MANIFEST).exists() else {}
     line = f"round {number} reward model: held-out accuracy {short(accuracy)}"
+    of_pool = reward.get("heldout_accuracy_of_pool")
+    if isinstance(of_pool, Estimate):
+        line += f" ({short(of_pool)} of the whole pool)"
     baseline, ceiling = metrics.get("longer_wins"), metrics.get("oracle_accuracy")
     if isinstance(baseline, Estimate):
         line += f", longer-wins baseline {short(baseline)}"

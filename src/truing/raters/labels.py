@@ -134,4 +134,5 @@ def _pair(comparison: Comparison, votes: Sequence[Judgment], p_first: float, wei
         guideline_hash=votes[0].guideline_hash,
         simulated=any(v.simulated for v in votes),
         ranking=comparison.group,
+        propensity=comparison.propensity,
     )

@@ -66,7 +66,8 @@ class PreferencePair(Record):
     """A judged pair as training reads it.
 
     `label` is the probability that `chosen` is preferred (1.0 = hard label, 0.5 = tie), `weight` scales its loss. `ranking` is
-    what the pairs of one ranking share (the comparison's `group`); empty = the pair stands alone.
+    what the pairs of one ranking share (the comparison's `group`); empty = the pair stands alone. `propensity` is the
+    comparison's.
     """
 
     comparison_id: str
@@ -79,3 +80,4 @@ class PreferencePair(Record):
     guideline_hash: str = ""
     simulated: bool = False
     ranking: str = ""
+    propensity: float | None = Field(default=None, gt=0.0, le=1.0)

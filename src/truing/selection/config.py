@@ -12,12 +12,18 @@ Strategy = Literal["uniform", "ensemble_variance", "large_gap", "fisher_informat
 """What raters' time is spent on (`strategies.py`)."""
 
 
-class SelectionConfig(Config):
+class DrawConfig(Config):
+    """How comparisons are drawn from a pool."""
+
+    strategy: Strategy = "uniform"
+    """What is preferred (the guide on selection)."""
+    uniform_share: float = Field(default=0.15, gt=0, le=1)
+    """Share of the probability that goes to all comparisons alike: no comparison is ever out of reach, no weight unbounded."""
+
+
+class SelectionConfig(DrawConfig):
     """Which comparisons of a pool are to be judged."""
 
     budget: int = Field(ge=1)
     """Comparisons to select."""
-    strategy: Strategy = "uniform"
-    uniform_share: float = Field(default=0.15, gt=0, le=1)
-    """Share of the probability that goes to all comparisons alike: no comparison is ever out of reach, no weight unbounded."""
     seed: int = 0

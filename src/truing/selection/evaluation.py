@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from truing.data.splits import group_of
 from truing.errors import TruingError
 from truing.records import Comparison, Estimate
-from truing.stats.intervals import mean_interval
+from truing.stats.intervals import mean_interval, weighted_mean_interval
 
 Floats = NDArray[np.float64]
 
@@ -32,9 +32,7 @@ def horvitz_thompson(value_N: ArrayLike, propensity_N: ArrayLike, clusters: Sequ
 
 def hajek(value_N: ArrayLike, propensity_N: ArrayLike, clusters: Sequence[Hashable]) -> Estimate:
     """The same, with the pool's size estimated as well: a rate stays between 0 and 1. Raises as `horvitz_thompson`."""
-    value, weight = np.asarray(value_N, dtype=np.float64), inverse_weights(propensity_N)
-    mean = float(np.average(value, weights=weight))
-    return mean_interval(mean + (weight / weight.mean()) * (value - mean), clusters)
+    return weighted_mean_interval(value_N, inverse_weights(propensity_N), clusters)
 
 
 def pool_rate(value_N: ArrayLike, selected: Sequence[Comparison]) -> Estimate:

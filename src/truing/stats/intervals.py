@@ -65,6 +65,16 @@ def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None)
     return Estimate(value=mean, low=mean - half, high=mean + half, n=count)
 
 
+def weighted_mean_interval(values: ArrayLike, weights: ArrayLike, clusters: Sequence[Hashable]) -> Estimate:
+    """sum(w y) / sum(w) with the interval of `mean_interval` on its linearised values: Hajek's estimate where w = 1 / propensity.
+
+    Raises TruingError with fewer than two clusters.
+    """
+    value, weight = np.asarray(values, dtype=np.float64), np.asarray(weights, dtype=np.float64)
+    mean = float(np.average(value, weights=weight))
+    return mean_interval(mean + (weight / weight.mean()) * (value - mean), clusters)
+
+
 def bootstrap_paired(
     first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable] | None = None, *, seed: int = 0, resamples: int = 2000
 ) -> Estimate:

@@ -7,7 +7,8 @@ head and in the order of the data.
 
     truing reward --model runs/mine/sft --preferences runs/mine/round-1/preferences --out runs/mine
 
-Held-out accuracy and calibration carry intervals clustered by prompt.
+Held-out accuracy and calibration carry intervals clustered by prompt. Where a strategy drew the pairs from a pool, accuracy on
+the whole pool stands beside it, each pair weighed by 1 / propensity.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from truing.models.load import choose_device, model_directory
 from truing.models.reward import Normalisation, write_normalisation
 from truing.records import Estimate, NullProgress, PreferencePair, Progress
 from truing.stats.calibration import expected_calibration_error
-from truing.stats.intervals import wilson_clustered
+from truing.stats.intervals import weighted_mean_interval, wilson_clustered
 from truing.store.artifacts import Artifact, Store
 from truing.store.files import read_lines, write_text
 from truing.train.config import RewardConfig
@@ -113,6 +114,7 @@ def _heldout_metrics(results: Sequence[MemberResult], heldout: Sequence[Preferen
         for member, probability in enumerate(probability_MB):
             right_B = _agrees(probability, prefers_first_B)
             metrics[f"heldout_accuracy_member_{member}"] = wilson_clustered(right_B[takes_side_B], sided)
+        metrics |= _of_pool(is_right_B[takes_side_B], [p for p, sides in zip(heldout, takes_side_B, strict=True) if sides])
     # Read each pair from the side the model favours: "chosen" always stands first, which would make calibration trivial.
     is_confident_B = probability_B >= 0.5
     confidence_B = np.where(is_confident_B, probability_B, 1 - probability_B)
@@ -120,6 +122,17 @@ def _heldout_metrics(results: Sequence[MemberResult], heldout: Sequence[Preferen
     metrics["heldout_ece"] = expected_calibration_error(confidence_B, outcome_B, clusters=prompts)
     metrics["heldout_nll"] = float(-(label_B * np.log(probability_B) + (1 - label_B) * np.log1p(-probability_B)).mean())
     return metrics
+
+
+def _of_pool(is_right_B: np.ndarray, pairs: Sequence[PreferencePair]) -> dict[str, Estimate]:
+    """Accuracy on the pool that the pairs were drawn from; none where they were not all drawn from one."""
+    propensities = [pair.propensity for pair in pairs if pair.propensity is not None]
+    prompts = [group_of(pair.prompt) for pair in pairs]
+    if len(propensities) < len(pairs) or len(set(prompts)) < 2:
+        return {}
+    estimate = weighted_mean_interval(is_right_B, 1 / np.array(propensities), prompts)
+    cut = {"low": max(0.0, estimate.low), "high": min(1.0, estimate.high)}
+    return {"heldout_accuracy_of_pool": estimate.model_copy(update=cut)}
 
 
 def _agrees(probability_B: np.ndarray, prefers_first_B: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from truing.program.report.model import ArtifactNode
 _COLUMNS = (
     ("sft",),
     ("comparisons",),
+    ("selection",),
     ("preferences",),
     ("reward",),
     ("ppo", "grpo", "rloo", "dpo", "reward_tests"),
