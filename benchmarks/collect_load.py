@@ -88,9 +88,9 @@ def prepare(database: str, raters: int, judgments: int) -> int:
     from truing.collect import campaigns
     from truing.collect.accounts import passwords, roles
     from truing.collect.answers import PairAnswer
-    from truing.collect.campaigns import NewItem
     from truing.collect.config import CampaignConfig
     from truing.collect.database import open_database
+    from truing.collect.new_items import NewItem
     from truing.records import Prompt
 
     def new_item(n: int, purpose: str) -> NewItem:

@@ -21,6 +21,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from truing.collect.chat.config import LiveConfig, SampledConfig
 from truing.collect.config import (
     CampaignConfig,
     CritiqueTask,
@@ -40,7 +41,13 @@ from truing.program.report.model import Report
 
 DOCS = Path(__file__).parent
 TASKS = (PairTask, RankingTask, ScalesTask, CritiqueTask, RewriteTask)
-OPTIONAL = {"onboarding": OnboardingConfig, "completion": CompletionConfig, "oidc": OidcConfig}
+OPTIONAL = {
+    "onboarding": OnboardingConfig,
+    "live": LiveConfig,
+    "sampled": SampledConfig,
+    "completion": CompletionConfig,
+    "oidc": OidcConfig,
+}
 """Tables that a campaign or a service may do without."""
 
 

@@ -8,9 +8,9 @@ from sqlalchemy import insert
 
 from truing.collect import campaigns, judgments, leases
 from truing.collect.answers import PairAnswer, on_screen
-from truing.collect.campaigns import NewItem
 from truing.collect.config import CampaignConfig
 from truing.collect.judgments import Submission
+from truing.collect.new_items import NewItem
 from truing.collect.schema import account
 from truing.records import Prompt
 

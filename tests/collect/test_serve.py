@@ -8,10 +8,10 @@ import time
 import httpx
 import pytest
 
-from truing.collect import serve
+from truing.collect import campaigns, serve
 from truing.collect.accounts import roles
-from truing.collect.campaigns import NewItem
 from truing.collect.config import CampaignConfig, ServiceConfig
+from truing.collect.new_items import NewItem
 from truing.collect.schema import guideline, slot
 from truing.errors import TruingError
 from truing.records import Prompt
@@ -58,10 +58,10 @@ def test_a_campaign_is_made_with_its_guideline_and_items_or_not_at_all(database)
     items = [NewItem(external_id=f"i-{n}", prompt=Prompt.from_text("q?"), responses=("a", "b")) for n in range(2)]
     config = CampaignConfig(name="june", guideline="main", overlap=2)
     with pytest.raises(TruingError):
-        serve.make_campaign(database, config, [*items, items[0]], TEXT)
+        database.write(lambda c: campaigns.make(c, config, [*items, items[0]], guideline=TEXT, now=0.0))
     with database.read() as connection:
         assert connection.execute(guideline.select()).all() == []
-    serve.make_campaign(database, config, items, TEXT)
+    database.write(lambda c: campaigns.make(c, config, items, guideline=TEXT, now=0.0))
     with database.read() as connection:
         assert len(connection.execute(slot.select()).all()) == 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
@@ -78,7 +79,10 @@ def campaign(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help='The campaign\'s settings: TOML; `preset = "hh"` starts from one.')
     ],
-    items: Annotated[Path | None, typer.Option("--items", metavar="FILE", help="Items to add: JSONL, one item a line.")] = None,
+    items: Annotated[
+        Path | None,
+        typer.Option("--items", metavar="FILE", help="Items to add: JSONL; a plain line is a prompt."),
+    ] = None,
     guideline: Annotated[
         Path | None, typer.Option("--guideline", metavar="FILE", help="Markdown to publish as the guideline that FILE names.")
     ] = None,
@@ -86,18 +90,18 @@ def campaign(
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Make a campaign in the service's database, running or not."""
-    from truing.collect.campaigns import NewItem, resolved
+    from truing.collect.campaigns import make, resolved
     from truing.collect.database import open_database
-    from truing.collect.serve import make_campaign
+    from truing.collect.new_items import read_items
     from truing.config import read_toml
-    from truing.store.files import read_records
+    from truing.store.files import read_lines
 
     settings = resolved(read_toml(file), str(file))
-    rows = read_records(items, NewItem) if items else []
+    rows = read_items("\n".join(read_lines(items)).encode(), f"{items}, ") if items else []
     text = guideline.read_text(encoding="utf-8") if guideline else None
     opened = open_database(_location(folder, database))
     try:
-        campaign_id = make_campaign(opened, settings, rows, text)
+        campaign_id = opened.write(lambda c: make(c, settings, rows, guideline=text, now=time.time()))
     finally:
         opened.close()
     typer.echo(f"campaign {campaign_id} ({settings.name}): {len(rows)} items, {settings.overlap} judgments each")

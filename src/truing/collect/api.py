@@ -8,17 +8,18 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue
 from sqlalchemy import Connection, RowMapping, select
 
 from truing.collect import campaigns
 from truing.collect.accounts import invites, tokens
 from truing.collect.accounts.tokens import Scope
 from truing.collect.answers import Answer, Answers
-from truing.collect.campaigns import NewItem, Progress
+from truing.collect.campaigns import Progress
 from truing.collect.config import CampaignConfig
 from truing.collect.errors import NotAllowedError, ServiceError
 from truing.collect.guidelines import versions
+from truing.collect.new_items import read_items
 from truing.collect.schema import account, item, judgment
 from truing.collect.web import Serving, authorize
 from truing.records import Record
@@ -186,7 +187,7 @@ def set_status(request: Request, service: Serving, campaign_id: int, new: NewSta
     openapi_extra={"requestBody": {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}, "required": True}},
 )
 async def add_items(request: Request, campaign_id: int) -> ItemsAdded:
-    """Add items: one JSON object a line. All are added, or none."""
+    """Add items: one JSON object a line, a plain line a prompt. All are added, or none."""
     from fastapi.concurrency import run_in_threadpool
 
     # Before the body is read: what somebody without a token sends is not kept in memory.
@@ -286,20 +287,11 @@ def _valid(settings: dict[str, Any]) -> CampaignConfig:
 
 def _add_items(request: Request, campaign_id: int, by: int, body: bytes) -> ItemsAdded:
     service = request.app.state.service
-    rows = [_new_item(line, number) for number, line in enumerate(body.split(b"\n"), start=1) if line.strip()]
+    rows = read_items(body)
     ids = service.database.write(
         lambda connection: campaigns.add_items(connection, campaign_id, rows, now=service.clock(), by=by)
     )
     return ItemsAdded(ids=tuple(ids))
-
-
-def _new_item(line: bytes, number: int) -> NewItem:
-    try:
-        return NewItem.model_validate_json(line)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"]) or "row"
-        raise ServiceError(f"line {number}: field '{field}': {problem['msg']}") from None
 
 
 def _campaign(connection: Connection, campaign_id: int) -> CampaignMade:

@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from truing.collect import audit
-from truing.collect.answers import Answer
+from truing.collect.chat import replies
 from truing.collect.config import CampaignConfig
 from truing.collect.errors import ConflictError, NotFoundError, ServiceError
-from truing.collect.schema import campaign, guideline, item, judgment, lease, slot
+from truing.collect.guidelines import versions
+from truing.collect.new_items import NewItem, check_fits
+from truing.collect.schema import campaign, item, judgment, lease, reply, slot
 from truing.config import read_toml, validate
-from truing.records import Prompt, Record
+from truing.records import Record, content_hash
 
 PRESETS = Path(__file__).parent / "presets"
 Status = Literal["open", "paused", "closed"]
-
-
-class NewItem(Record):
-    """A prompt and the responses to it. `policies[i]` wrote `responses[i]`; raters never see who."""
-
-    external_id: str = Field(min_length=1, max_length=200)
-    prompt: Prompt
-    responses: tuple[str, ...] = Field(min_length=1, max_length=9)
-    policies: tuple[str, ...] = ()
-    purpose: Literal["task", "gold", "calibration"] = "task"
-    gold: tuple[Answer, ...] | None = None
-    """The known answer, in stored order; gold and calibration items have one."""
-    source: str = Field(default="", max_length=200)
-    group: str = Field(default="", max_length=200)
-    strategy: str = Field(default="", max_length=60)
-    propensity: float | None = Field(default=None, gt=0.0, le=1.0)
-    meta: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Progress(Record):
     """How far a campaign is. `needed`, `done` and `leased` count task judgments; the rest counts rows."""
 
     items: int
+    to_sample: int
+    """Items whose responses a worker has yet to bring."""
     needed: int
     done: int
     leased: int
@@ -72,6 +59,25 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
+def make(
+    connection: Connection,
+    config: CampaignConfig,
+    items: Sequence[NewItem],
+    *,
+    guideline: str | None = None,
+    now: float,
+    by: int | None = None,
+) -> int:
+    """A campaign with its items: all of it or nothing. The text of `guideline` is published first, as its next version."""
+    if guideline is not None:
+        present = versions.newest(connection, config.guideline)
+        after = present.guideline.version if present else 0
+        versions.publish(connection, config.guideline, guideline, now=now, by=by, after=after)
+    campaign_id = create(connection, config, now=now, by=by)
+    add_items(connection, campaign_id, items, now=now, by=by)
+    return campaign_id
+
+
 def create(connection: Connection, config: CampaignConfig, *, now: float, by: int | None = None) -> int:
     """A new campaign, open at once. Raises ConflictError where the name is taken, NotFoundError where it has no guideline."""
     if connection.scalar(select(campaign.c.id).where(campaign.c.name == config.name)) is not None:
@@ -92,12 +98,10 @@ def create(connection: Connection, config: CampaignConfig, *, now: float, by: in
 def _newest_guideline(connection: Connection, name: str) -> int | None:
     if not name:
         return None
-    found = connection.scalar(
-        select(guideline.c.id).where(guideline.c.name == name).order_by(guideline.c.version.desc()).limit(1)
-    )
+    found = versions.newest(connection, name)
     if found is None:
         raise NotFoundError(f"there is no guideline {name!r}. Publish it first, or leave 'guideline' empty.")
-    return int(found)
+    return found.guideline_id
 
 
 def get(connection: Connection, campaign_id: int) -> RowMapping:
@@ -130,14 +134,15 @@ def add_items(
 ) -> list[int]:
     """Add items, and a slot for each judgment that a task item needs. Returns their ids in order.
 
+    An item that comes without responses has them sampled first, and gets its slots with them (`sampled.complete`).
     Raises ConflictError for an external id that is there already or a budget that does not reach; ServiceError for items that do
     not fit the campaign's tasks. Either all are added or none.
     """
     row = get(connection, campaign_id)
     config = config_of(row)
     for number, new in enumerate(items, start=1):
-        _check_fits(new, config, number)
-    _check_unused(connection, campaign_id, [new.external_id for new in items])
+        check_fits(new, config, number)
+    _check_unused(connection, campaign_id, [new.name for new in items])
     tasks = sum(new.purpose == "task" for new in items)
     _check_budget(connection, campaign_id, config, tasks * config.overlap)
     if not items:
@@ -146,22 +151,36 @@ def add_items(
         insert(item).returning(item.c.id, sort_by_parameter_order=True), [_row(campaign_id, new, now) for new in items]
     )
     ids = [int(found) for found in result.scalars()]
+    pairs = list(zip(ids, items, strict=True))
+    open_slots(connection, campaign_id, config, [item_id for item_id, new in pairs if new.purpose == "task" and new.responses])
+    for item_id, new in pairs:
+        if not new.responses:
+            _ask_policies(connection, item_id, new, config, now)
+    audit.record(connection, "items.added", f"campaign:{campaign_id}", now=now, by=by, detail={"items": len(items)})
+    return ids
+
+
+def open_slots(connection: Connection, campaign_id: int, config: CampaignConfig, item_ids: Sequence[int]) -> None:
+    """A slot for each judgment that these items need, every item's first before any item's second."""
     slots = [
         {"campaign_id": campaign_id, "item_id": item_id, "rank": rank, "state": "open"}
         for rank in range(config.overlap)
-        for item_id, new in zip(ids, items, strict=True)
-        if new.purpose == "task"
+        for item_id in item_ids
     ]
     if slots:
         connection.execute(insert(slot), slots)
-    audit.record(connection, "items.added", f"campaign:{campaign_id}", now=now, by=by, detail={"items": len(items)})
-    return ids
+
+
+def _ask_policies(connection: Connection, item_id: int, new: NewItem, config: CampaignConfig, now: float) -> None:
+    assert config.sampled is not None
+    drawn = config.sampled.draw(random.Random(content_hash([item_id, new.name])))
+    replies.ask(connection, drawn, new.prompt.messages, now=now, item_id=item_id)
 
 
 def _row(campaign_id: int, new: NewItem, now: float) -> dict[str, Any]:
     return {
         "campaign_id": campaign_id,
-        "external_id": new.external_id,
+        "external_id": new.name,
         "purpose": new.purpose,
         "prompt": new.prompt.model_dump(mode="json"),
         "responses": list(new.responses),
@@ -174,19 +193,6 @@ def _row(campaign_id: int, new: NewItem, now: float) -> dict[str, Any]:
         "meta": new.meta,
         "created_at": now,
     }
-
-
-def _check_fits(new: NewItem, config: CampaignConfig, number: int) -> None:
-    where = f"item {number} ({new.external_id!r})"
-    kinds = {task.type for task in config.tasks}
-    if "pair" in kinds and len(new.responses) != 2:
-        raise ServiceError(f"{where}: this campaign compares pairs, so an item has two responses, not {len(new.responses)}")
-    if "ranking" in kinds and len(new.responses) < 2:
-        raise ServiceError(f"{where}: this campaign ranks, so an item has two to nine responses")
-    if new.policies and len(new.policies) != len(new.responses):
-        raise ServiceError(f"{where}: policies names {len(new.policies)}, but there are {len(new.responses)} responses")
-    if (new.purpose == "task") != (new.gold is None):
-        raise ServiceError(f"{where}: gold and calibration items carry the known answer in 'gold', task items do not")
 
 
 def _check_unused(connection: Connection, campaign_id: int, names: Sequence[str]) -> None:
@@ -207,11 +213,17 @@ def _check_budget(connection: Connection, campaign_id: int, config: CampaignConf
     if config.max_judgments is None:
         return
     used = connection.scalar(select(func.count()).select_from(slot).where(slot.c.campaign_id == campaign_id)) or 0
+    used += config.overlap * _to_sample(connection, campaign_id)
     if used + wanted > config.max_judgments:
         raise ConflictError(
             f"these items need {wanted} judgments, and the budget has {config.max_judgments - used} left of "
             f"{config.max_judgments}. Add fewer, or raise max_judgments."
         )
+
+
+def _to_sample(connection: Connection, campaign_id: int) -> int:
+    of_item = select(func.count(reply.c.item_id.distinct())).join(item, item.c.id == reply.c.item_id)
+    return connection.scalar(of_item.where(item.c.campaign_id == campaign_id, reply.c.state != "done")) or 0
 
 
 def progress(connection: Connection, campaign_id: int) -> Progress:
@@ -227,6 +239,7 @@ def progress(connection: Connection, campaign_id: int) -> Progress:
     held = select(func.count()).select_from(lease).where(lease.c.campaign_id == campaign_id, lease.c.state == "held")
     return Progress(
         items=connection.scalar(select(func.count()).select_from(item).where(item.c.campaign_id == campaign_id)) or 0,
+        to_sample=_to_sample(connection, campaign_id),
         needed=sum(states.values()),
         done=states.get("done", 0),
         leased=connection.scalar(held) or 0,

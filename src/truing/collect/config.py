@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from truing.collect.chat.config import LiveConfig
+from truing.collect.chat.config import LiveConfig, SampledConfig
 from truing.collect.onboarding.config import OnboardingConfig
 from truing.collect.people.config import CompletionConfig, ExposureConfig, PayConfig
 from truing.config import Config
@@ -114,6 +114,8 @@ class CampaignConfig(Config):
     exposure: ExposureConfig = ExposureConfig()
     live: LiveConfig | None = None
     """Raters talk with two policies, whose answers become the items; None = items are added."""
+    sampled: SampledConfig | None = None
+    """A worker samples the responses of items that are added without; None = items bring their responses."""
     completion: CompletionConfig | None = None
     """For raters who come from a crowd platform."""
 
@@ -128,7 +130,18 @@ class CampaignConfig(Config):
             raise ValueError("gold_share + repeat_share: at most half of what a rater sees")
         if self.live is not None and (types[0] != "pair" or self.overlap != 1):
             raise ValueError("live: the rater who talks compares a pair: tasks begin with a pair, overlap = 1")
+        if self.sampled is not None:
+            _check_sampled(self.sampled, set(types), is_live=self.live is not None)
         return self
+
+
+def _check_sampled(sampled: SampledConfig, types: set[str], *, is_live: bool) -> None:
+    if is_live:
+        raise ValueError("sampled: responses come from a live chat or are sampled to prompts, not both")
+    if "pair" in types and sampled.responses != 2:
+        raise ValueError("sampled.responses: a pair has 2")
+    if "ranking" in types and sampled.responses < 2:
+        raise ValueError("sampled.responses: a ranking has 2 to 9")
 
 
 class OidcConfig(Config):

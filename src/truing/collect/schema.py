@@ -383,11 +383,12 @@ chat = Table(
 )
 
 reply = Table(
-    # An answer that a chat waits for, of one policy. Workers take and write them.
+    # An answer that a chat or an item waits for, of one policy. Workers take and write them.
     "reply",
     metadata,
     _id(),
-    _to("chat_id", "chat"),
+    _to("chat_id", "chat", nullable=True),
+    _to("item_id", "item", nullable=True),
     Column("turn", Integer, nullable=False),
     Column("place", Integer, nullable=False),
     Column("policy", String(200), nullable=False),
@@ -398,6 +399,7 @@ reply = Table(
     _at("asked_at"),
     _at("taken_at", nullable=True),
     UniqueConstraint("chat_id", "turn", "place"),
+    UniqueConstraint("item_id", "place"),
     Index("ix_reply_state_policy", "state", "policy"),
     CheckConstraint("state IN ('waiting', 'taken', 'done', 'failed')", name="state"),
 )

@@ -6,22 +6,17 @@ import functools
 import ipaddress
 import socket
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import Connection
 from uvicorn.supervisors import Multiprocess
 
-from truing.collect import campaigns
 from truing.collect.accounts import invites, oidc
 from truing.collect.accounts.secret import service_key
-from truing.collect.campaigns import NewItem
-from truing.collect.config import CampaignConfig, ServiceConfig
+from truing.collect.config import ServiceConfig
 from truing.collect.database import Database, database_url, open_database
-from truing.collect.guidelines import versions
 from truing.errors import TruingError
 
 DATABASE = "collect.sqlite"
@@ -64,22 +59,6 @@ def prepare(found: Place) -> str | None:
     finally:
         database.close()
     return f"{found.config.public_url}/invite/{secret}" if secret else None
-
-
-def make_campaign(database: Database, config: CampaignConfig, items: Sequence[NewItem], guideline: str | None) -> int:
-    """A campaign with its items, made in one step: all of it or nothing. `guideline` is published first, as the next version."""
-
-    def work(connection: Connection) -> int:
-        now = time.time()
-        if guideline is not None:
-            present = versions.newest(connection, config.guideline)
-            after = present.guideline.version if present else 0
-            versions.publish(connection, config.guideline, guideline, now=now, after=after)
-        campaign_id = campaigns.create(connection, config, now=now)
-        campaigns.add_items(connection, campaign_id, items, now=now)
-        return campaign_id
-
-    return database.write(work)
 
 
 def serve(found: Place, host: str, port: int, processes: int = 1) -> None:

@@ -16,12 +16,12 @@ from sqlalchemy import insert, select
 
 from truing.collect import campaigns, judgments, leases
 from truing.collect.answers import PairAnswer, on_screen
-from truing.collect.campaigns import NewItem
 from truing.collect.client import Client
 from truing.collect.config import CampaignConfig
 from truing.collect.database import Database, open_database
 from truing.collect.exchange.worker import Worker
 from truing.collect.guidelines import versions
+from truing.collect.new_items import NewItem
 from truing.collect.schema import account, guideline
 from truing.records import Guideline, Prompt
 

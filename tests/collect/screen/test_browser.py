@@ -12,10 +12,10 @@ from tests.collect.rendering.corpus import MARKER, TEXTS
 from tests.collect.screen.serving import COOKIE, Server, axe, service, session_of
 
 from truing.collect import campaigns
-from truing.collect.campaigns import NewItem
 from truing.collect.chat import replies
 from truing.collect.chat.replies import WrittenReply
 from truing.collect.config import Attribute, CritiqueTask, PairTask, RankingTask, RewriteTask, ScalesTask
+from truing.collect.new_items import NewItem
 from truing.collect.schema import judgment
 from truing.records import Prompt
 

@@ -1,7 +1,8 @@
-"""Settings of a live chat: who answers, and for how long a conversation goes on."""
+"""Settings of answers that a worker writes while raters work: a live chat's, and those to prompts that came without."""
 
 from __future__ import annotations
 
+import random
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -28,3 +29,19 @@ class LiveConfig(Config):
         if len(set(self.policies)) != len(self.policies):
             raise ValueError("live.policies: each policy once")
         return self
+
+
+class SampledConfig(Config):
+    """Items are added as prompts alone; a worker samples their responses from these policies."""
+
+    policies: tuple[PolicyName, ...] = Field(min_length=1, max_length=20)
+    """Each writes as many responses of an item as any other, or one more; which ones write more is drawn for each item."""
+    responses: int = Field(default=2, ge=1, le=9)
+    """Responses to each prompt."""
+
+    def draw(self, rng: random.Random) -> list[str]:
+        """Who writes each response of one item, by place."""
+        rounds, rest = divmod(self.responses, len(self.policies))
+        drawn = [*self.policies * rounds, *rng.sample(self.policies, rest)]
+        rng.shuffle(drawn)
+        return drawn

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from truing.collect import campaigns, judgments, leases
-from truing.collect.campaigns import NewItem
 from truing.collect.chat import replies
 from truing.collect.chat.config import LiveConfig
 from truing.collect.errors import ConflictError
 from truing.collect.leases import MINUTE_S
+from truing.collect.new_items import NewItem
 from truing.collect.onboarding import admission
 from truing.collect.onboarding.steps import Step
 from truing.collect.schema import chat, item, reply
@@ -88,7 +88,7 @@ def say(connection: Connection, campaign_id: int, rater_id: int, text: str, *, n
     else:
         chat_id = found["id"]
         connection.execute(update(chat).where(chat.c.id == chat_id).values(**values))
-    replies.ask(connection, chat_id, turn, rng.sample(live.policies, 2), messages, now=now)
+    replies.ask(connection, rng.sample(live.policies, 2), messages, now=now, chat_id=chat_id, turn=turn)
 
 
 def end(connection: Connection, campaign_id: int, rater_id: int) -> None:

@@ -1,4 +1,4 @@
-"""Answers that live chats wait for: a queue in the database, from which workers elsewhere take.
+"""Answers that live chats and items wait for: a queue in the database, from which workers elsewhere take.
 
 A worker that dies leaves its requests to the next one. What it sends for a request that was answered meanwhile changes nothing.
 """
@@ -57,10 +57,17 @@ class ReplyState(Record):
 
 
 def ask(
-    connection: Connection, chat_id: int, turn: int, policies: Sequence[str], messages: Sequence[Message], *, now: float
+    connection: Connection,
+    policies: Sequence[str],
+    messages: Sequence[Message],
+    *,
+    now: float,
+    chat_id: int | None = None,
+    turn: int = 0,
+    item_id: int | None = None,
 ) -> None:
-    """Want one answer of each policy to a conversation."""
-    shared = {"chat_id": chat_id, "turn": turn, "state": "waiting", "asked_at": now, "text": "", "error": ""}
+    """Want one answer of each policy to a conversation, for a turn of a chat or for an item."""
+    shared = {"chat_id": chat_id, "turn": turn, "item_id": item_id, "state": "waiting", "asked_at": now, "text": "", "error": ""}
     said = [message.model_dump(mode="json") for message in messages]
     rows = [{**shared, "place": place, "policy": name, "messages": said} for place, name in enumerate(policies)]
     connection.execute(insert(reply), rows)
@@ -72,7 +79,7 @@ def take(connection: Connection, policies: Collection[str], limit: int, *, now: 
     oldest = (
         select(reply.c.id)
         .where(is_free, reply.c.policy.in_(policies))
-        .order_by(reply.c.id)
+        .order_by(reply.c.chat_id.is_(None), reply.c.id)  # a rater in a chat waits now
         .limit(limit)
         .with_for_update(skip_locked=True)
         .scalar_subquery()

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import StringConstraints
 from sqlalchemy import Connection
 
+from truing.collect import sampled
 from truing.collect.chat import conversations, replies
 from truing.collect.chat.conversations import MOST_CHARACTERS, Composing, Waiting
 from truing.collect.chat.replies import ReplyRequests, ReplyState, WantedReplies, WrittenReply
@@ -57,7 +58,13 @@ def take(request: Request, service: Serving, wanted: WantedReplies) -> ReplyRequ
 def finish(request: Request, service: Serving, reply_id: int, written: WrittenReply) -> ReplyState:
     """A worker's answer."""
     authorize(request, "replies")
-    return service.database.write(lambda c: replies.finish(c, reply_id, written))
+
+    def work(connection: Connection) -> ReplyState:
+        state = replies.finish(connection, reply_id, written)
+        sampled.complete(connection, reply_id)
+        return state
+
+    return service.database.write(work)
 
 
 def part(visit: Visit, at: Composing | Waiting) -> str:

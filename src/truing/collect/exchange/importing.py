@@ -17,11 +17,11 @@ from sqlalchemy import Connection, insert, select
 
 from truing.collect import campaigns, leases
 from truing.collect.answers import PairAnswer
-from truing.collect.campaigns import NewItem
 from truing.collect.database import Database
 from truing.collect.errors import ServiceError
 from truing.collect.exchange.judged import Judged
 from truing.collect.leases import Lease
+from truing.collect.new_items import NewItem
 from truing.collect.schema import account, item, judgment, lease
 from truing.records import Comparison, Judgment, Record, Side, content_hash
 
