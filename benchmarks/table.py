@@ -43,7 +43,7 @@ def render(results: Sequence[dict[str, Any]]) -> str:
 
 def _speed(results: Sequence[dict[str, Any]]) -> list[str]:
     heads = [f"{threads} thread{'s' * (threads > 1)}, V = {vocab}" for threads, vocab in COLUMNS]
-    lines = [_line(["work", "case", "precision", *heads, "figure", "of the floor"]), _rule(5 + len(heads))]
+    lines = [_line(["work", "processor", "case", "precision", *heads, "figure", "of the floor"]), _rule(6 + len(heads))]
     for of in results:
         for case, dtype in _groups(of["rows"]):
             rows = [row for row in of["rows"] if (row["case"], row["dtype"]) == (case, dtype)]
@@ -51,16 +51,16 @@ def _speed(results: Sequence[dict[str, Any]]) -> list[str]:
             cells = [_ratio(by_column.get(column)) for column in COLUMNS]
             measured = [row["floor_fraction"] for row in rows if row["floor_fraction"] is not None]
             floor = f"{min(measured):.2f}–{max(measured):.2f}" if measured else ""
-            lines.append(_line([of["work"], case, dtype, *cells, f"{rows[0].get('figure') or ''}", floor]))
+            lines.append(_line([of["work"], _processor(of), case, dtype, *cells, f"{rows[0].get('figure') or ''}", floor]))
     return lines
 
 
 def _memory(results: Sequence[dict[str, Any]]) -> list[str]:
-    lines = [_line(["W7: work", "case", "precision", "V", "truing MB", "peer MB", "ratio", "above the start"]), _rule(8)]
+    lines = [_line(["W7: work", "processor", "case", "precision", "V", "truing MB", "peer MB", "ratio", "above the start"]), _rule(9)]
     for of in (of for of in results if of["work"] in IN_W7):
         for row in configurations(of):
-            names = ("work", "case", "dtype", "vocab", "ours_mb", "peer_mb", "memory_ratio", "above_baseline")
-            lines.append(_line([str(row[name]) for name in names]))
+            names = ("case", "dtype", "vocab", "ours_mb", "peer_mb", "memory_ratio", "above_baseline")
+            lines.append(_line([of["work"], _processor(of), *(str(row[name]) for name in names)]))
     return lines
 
 
@@ -75,6 +75,11 @@ def _where(results: Sequence[dict[str, Any]]) -> list[str]:
             f"truing at {machine['commit']}, {ours}; {of['repeats']} pairs, seed {of['seed']}."
         )
     return lines
+
+
+def _processor(of: dict[str, Any]) -> str:
+    """What tells the machines of the results apart."""
+    return str(of["machine"]["cpu"]).removesuffix(" Processor")
 
 
 def _groups(rows: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
