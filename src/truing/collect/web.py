@@ -37,8 +37,7 @@ Clock = Callable[[], float]
 """Seconds since 1970 UTC."""
 
 _LEADS = (
-    ("/", "Campaigns"),
-    ("/lead", "Dashboard"),
+    ("/lead", "Campaigns"),
     ("/lead/guidelines", "Guidelines"),
     ("/lead/people", "People"),
     ("/me", "My page"),
