@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
@@ -37,7 +37,7 @@ def person_page(visit: LeadVisit, account_id: int) -> HTMLResponse:
         rated = rated_rows(connection, rater_id=account_id)
         held = (lease.c.rater_id == account_id, lease.c.state == "held")
         mine = select(qualification).where(qualification.c.account_id == account_id).order_by(qualification.c.name)
-        context = {
+        context: dict[str, Any] = {
             "person": person,
             "rated": rated,
             "gold": gold_accuracy(rated),
