@@ -56,7 +56,8 @@ def _speed(results: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _memory(results: Sequence[dict[str, Any]]) -> list[str]:
-    lines = [_line(["W7: work", "processor", "case", "precision", "V", "truing MB", "peer MB", "ratio", "above the start"]), _rule(9)]
+    heads = ["W7: work", "processor", "case", "precision", "V", "truing MB", "peer MB", "ratio", "above the start"]
+    lines = [_line(heads), _rule(len(heads))]
     for of in (of for of in results if of["work"] in IN_W7):
         for row in configurations(of):
             names = ("case", "dtype", "vocab", "ours_mb", "peer_mb", "memory_ratio", "above_baseline")

@@ -40,8 +40,8 @@ def test_without_results_the_page_says_so():
 
 def test_a_line_a_precision_with_its_columns_in_order():
     lines = render([results(row(), row(threads=2, vocab=50257, ratio=3.0, floor_fraction=0.7))]).splitlines()
-    assert lines[2] == "| W1 | sft | float32 | 2.35 [2.00, 3.00] |  |  | 3.00 [2.00, 3.00] | 2.0 | 0.60–0.70 |"
-    assert "| W1 | sft | float32 | 8192 | 50 | 100 | 0.5 | 0.4 |" in lines
+    assert lines[2] == "| W1 | a processor | sft | float32 | 2.35 [2.00, 3.00] |  |  | 3.00 [2.00, 3.00] | 2.0 | 0.60–0.70 |"
+    assert "| W1 | a processor | sft | float32 | 8192 | 50 | 100 | 0.5 | 0.4 |" in lines
     assert lines[-1] == "- W1: a processor, 2 cores, 24.0 GiB; truing at abc, ; 5 pairs, seed 0."
 
 
