@@ -131,12 +131,13 @@ class Person(Rater):
 
 
 def told(answer: Answer) -> str:
-    """Status and words of an answer."""
+    """Status and first line of an answer's words."""
     try:
         found = answer.json()
     except ValueError:
         return f"{answer.status} (a page)"
-    return f"{answer.status} {found['error']['message'] if 'error' in found else json.dumps(found)}"
+    words = str(found["error"]["message"]).splitlines()[0] if "error" in found else json.dumps(found)
+    return f"{answer.status} {words}"
 
 
 async def given(acknowledged: dict[str, Any], count: int) -> None:
