@@ -39,7 +39,7 @@ def test_a_program_gets_json_and_a_person_a_page(world):
 
 
 def test_a_fault_shows_no_traceback(world, monkeypatch):
-    browser = world.signed_in("lead", "lead")
+    browser = world.signed_in("bo", "rater")
 
     def broken(*_):
         raise RuntimeError("a secret in here")
@@ -152,7 +152,7 @@ def test_a_number_that_no_row_can_have_is_not_found(world, number):
 @pytest.mark.parametrize("text", ["x", "-1", "\u00b2", "9" * 40])
 def test_a_form_field_that_is_no_number_is_the_senders_fault(world, text):
     lead = world.signed_in("lead", "lead")
-    token = csrf(lead.get("/").text)
+    token = csrf(lead.get("/me").text)
     for url, field in (("/campaigns/1/guideline", "guideline_id"), ("/lead/guidelines", "after"), ("/me/settings", "cap")):
         answer = lead.post(url, data={"csrf": token, field: text})
         assert (answer.status_code, f"{field}: a whole number" in answer.text) == (400, True), url

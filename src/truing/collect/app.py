@@ -35,8 +35,10 @@ from truing.collect.errors import InternalError, NotFoundError, NotSignedInError
 from truing.collect.exchange import routes as exchange_routes
 from truing.collect.exchange.worker import Worker
 from truing.collect.guidelines import pages as guidelines_pages
+from truing.collect.making import pages as making_pages
 from truing.collect.onboarding import pages as onboarding_pages
 from truing.collect.onboarding.admission import OnboardingError
+from truing.collect.people import lead_pages
 from truing.collect.people import pages as people_pages
 from truing.collect.screen import routes as screen_routes
 from truing.collect.security import Guard, check_csrf, problem
@@ -52,6 +54,8 @@ PAGES: tuple[APIRouter, ...] = (
     onboarding_pages.router,
     guidelines_pages.router,
     people_pages.router,
+    lead_pages.router,
+    making_pages.router,
     dashboard_pages.router,
     adjudication_pages.router,
 )
@@ -132,6 +136,8 @@ def _add_error_handlers(app: FastAPI) -> None:
     def http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
             return _error(request, NotFoundError("there is nothing at this address"))
+        if _wants_page(request):
+            return _error(request, ServiceError(str(error.detail)))
         return JSONResponse({"error": {"code": "http", "message": error.detail}}, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)

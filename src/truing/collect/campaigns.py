@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +58,12 @@ def preset_file(name: str) -> Path:
 def preset_names() -> list[str]:
     """Published protocols that a campaign can start from."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def preset_note(name: str) -> str:
+    """What a preset is, in the words that its file begins with."""
+    lines = preset_file(name).read_text(encoding="utf-8").splitlines()
+    return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
 
 
 def make(

@@ -173,7 +173,7 @@ class ServiceConfig(Config):
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
     """Largest request from a page."""
     max_upload_bytes: int = Field(default=256 << 20, ge=1024)
-    """Largest request to the API."""
+    """Largest request to the API, and largest file of items uploaded on a page."""
     webhook_networks: tuple[str, ...] = ()
     """Private networks (CIDR) that webhooks may post to, beside public addresses and this machine."""
     oidc: OidcConfig | None = None

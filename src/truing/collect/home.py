@@ -1,18 +1,18 @@
-"""The start page, and what a lead does about campaigns and people: pause, invite, release, keep out."""
+"""The start page, and what a lead does about people: invite, release, keep out."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection, func, select
 
 from truing.collect import campaigns, leases
 from truing.collect.accounts import invites, roles
 from truing.collect.accounts.roles import RANK, Role
-from truing.collect.campaigns import Status
 from truing.collect.errors import NotAllowedError, ServiceError
+from truing.collect.people import messages
 from truing.collect.schema import account, lease
 from truing.collect.web import AdminVisit, Form, LeadVisit, Visit, Visitor
 
@@ -20,32 +20,14 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-def home(visit: Visitor) -> HTMLResponse:
-    """What there is to do."""
-    is_lead = roles.includes(visit.account["role"], "lead")
+def home(visit: Visitor) -> Response:
+    """What there is to do: for a lead, the campaigns."""
+    if roles.includes(visit.account["role"], "lead"):
+        return RedirectResponse("/lead", 303)
     with visit.database.read() as connection:
-        rows = [row for row in campaigns.listed(connection) if is_lead or row["status"] == "open"]
-        shown = [_campaign(connection, row["id"], row["name"], row["status"], is_lead=is_lead) for row in rows]
-    return visit.page("service/home.html", campaigns=shown, is_lead=is_lead)
-
-
-def _campaign(connection: Connection, campaign_id: int, name: str, status: str, *, is_lead: bool) -> dict[str, Any]:
-    found = {"id": campaign_id, "name": name, "status": status}
-    if is_lead:
-        progress = campaigns.progress(connection, campaign_id)
-        found |= {"done": progress.done, "needed": progress.needed}
-    return found
-
-
-@router.post("/lead/campaigns/{campaign_id}/status")
-def set_status(visit: LeadVisit, form: Form, campaign_id: int) -> RedirectResponse:
-    """Pause or resume a campaign."""
-    status = str(form.get("status", ""))
-    if status not in {"open", "paused"}:
-        raise ServiceError("status: open or paused")
-    chosen = cast("Status", status)
-    visit.database.write(lambda c: campaigns.set_status(c, campaign_id, chosen, now=visit.now, by=visit.account["id"]))
-    return RedirectResponse("/", 303)
+        shown = [row for row in campaigns.listed(connection) if row["status"] == "open"]
+        unread = messages.unread(connection, visit.account["id"])
+    return visit.page("service/home.html", campaigns=shown, unread=unread)
 
 
 @router.get("/lead/people")
@@ -72,7 +54,7 @@ def invite(visit: LeadVisit, form: Form) -> HTMLResponse:
 def release(visit: LeadVisit, account_id: int) -> RedirectResponse:
     """Give back what somebody holds: for a laptop that was closed for good."""
     visit.database.write(lambda c: leases.release_all(c, account_id, now=visit.now, by=visit.account["id"]))
-    return RedirectResponse("/lead/people", 303)
+    return RedirectResponse(f"/lead/people/{account_id}", 303)
 
 
 @router.post("/lead/people/{account_id}/access")
@@ -87,7 +69,7 @@ def set_access(visit: AdminVisit, form: Form, account_id: int) -> RedirectRespon
             roles.disable(connection, account_id, now=visit.now, by=visit.account["id"])
 
     visit.database.write(change)
-    return RedirectResponse("/lead/people", 303)
+    return RedirectResponse(f"/lead/people/{account_id}", 303)
 
 
 def _people_page(visit: Visit, link: str = "") -> HTMLResponse:
@@ -96,4 +78,6 @@ def _people_page(visit: Visit, link: str = "") -> HTMLResponse:
     people = select(*columns, held.scalar_subquery().label("held")).where(account.c.login.is_not(None)).order_by(account.c.id)
     with visit.database.read() as connection:
         rows = list(connection.execute(people).mappings())
-    return visit.page("service/people.html", people=rows, link=link, is_admin=visit.account["role"] == "admin")
+        unread = messages.unread_by_sender(connection, visit.account["id"])
+    shown = [{**row, "unread": unread.get(row["id"], 0)} for row in rows]
+    return visit.page("service/people.html", people=shown, link=link, is_admin=visit.account["role"] == "admin")

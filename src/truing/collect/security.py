@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping
 
 from fastapi import Request
@@ -29,6 +30,8 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+UPLOADS = re.compile(r"/api/|/lead/campaigns(/\d+/items)?$")
+"""Where files are sent to."""
 CHANGES_NOTHING = {"GET", "HEAD", "OPTIONS"}
 VISITOR_S = 3600
 
@@ -70,8 +73,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_api = scope["path"].startswith("/api/")
-        limit = self._config.max_upload_bytes if is_api else self._config.max_body_bytes
+        limit = self._config.max_upload_bytes if UPLOADS.match(scope["path"]) else self._config.max_body_bytes
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -7,7 +7,7 @@ Handlers are plain functions (`def`), run in a pool of threads: they read with `
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,8 +37,7 @@ Clock = Callable[[], float]
 """Seconds since 1970 UTC."""
 
 _LEADS = (
-    ("/", "Campaigns"),
-    ("/lead", "Dashboard"),
+    ("/lead", "Campaigns"),
     ("/lead/guidelines", "Guidelines"),
     ("/lead/people", "People"),
     ("/me", "My page"),
@@ -188,8 +187,9 @@ def csrf_of(request: Request) -> str:
     return csrf_token(cookie or request.state.visitor)
 
 
-async def _form(request: Request) -> FormData:
-    return await request.form()
+async def _form(request: Request) -> AsyncIterator[FormData]:
+    async with request.form() as sent:  # closed with the request, uploaded files too
+        yield sent
 
 
 Serving = Annotated[Service, Depends(service_of)]

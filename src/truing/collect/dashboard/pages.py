@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast, get_args
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy import Connection, RowMapping
 
-from truing.collect import campaigns, leases
+from truing.collect import campaigns, leases, sampled
 from truing.collect.adjudication import cases
-from truing.collect.campaigns import Progress
+from truing.collect.campaigns import Progress, Status
 from truing.collect.config import CampaignConfig
 from truing.collect.dashboard import plots
 from truing.collect.dashboard.board import DAY_S, board
 from truing.collect.dashboard.numbers import HOUR_S
 from truing.collect.dashboard.plots import Part
+from truing.collect.errors import ServiceError
 from truing.collect.people import completion
 from truing.collect.web import Form, LeadVisit, Visit
 
@@ -66,6 +67,24 @@ def refreshed(visit: LeadVisit, campaign_id: int) -> HTMLResponse:
     return visit.page("people/board.html", **context)
 
 
+@router.post("/lead/campaigns/{campaign_id}/status")
+def set_status(visit: LeadVisit, form: Form, campaign_id: int) -> RedirectResponse:
+    """Pause, resume or close a campaign."""
+    status = str(form.get("status", ""))
+    if status not in get_args(Status):
+        raise ServiceError(f"status: one of {', '.join(get_args(Status))}")
+    chosen = cast("Status", status)
+    visit.database.write(lambda c: campaigns.set_status(c, campaign_id, chosen, now=visit.now, by=visit.account["id"]))
+    return RedirectResponse(f"/lead/campaigns/{campaign_id}", 303)
+
+
+@router.post("/lead/campaigns/{campaign_id}/resample")
+def resample(visit: LeadVisit, campaign_id: int) -> RedirectResponse:
+    """Have a worker try again what a policy failed to write."""
+    visit.database.write(lambda c: sampled.try_again(c, campaign_id, now=visit.now, by=visit.account["id"]))
+    return RedirectResponse(f"/lead/campaigns/{campaign_id}", 303)
+
+
 @router.post("/lead/leases/{lease_id}/release")
 def release(visit: LeadVisit, _: Form, lease_id: str) -> RedirectResponse:
     """Give a stuck item back to the queue. What its rater may still send is kept, as surplus."""
@@ -96,6 +115,7 @@ def _context(connection: Connection, visit: Visit, campaign_id: int) -> dict[str
         "now": visit.now,
         "waiting": cases.waiting(connection, campaign_id),
         "queue": queue_parts(found.progress),
+        "failures": sampled.failures(connection, campaign_id),
         "hourly_plot": plots.throughput_bars(found.hourly, HOUR_S, "Judgments an hour, last 24 hours"),
         "daily_plot": plots.throughput_bars(found.daily, DAY_S, "Judgments a day, last 14 days"),
         "agreement_plot": plots.rate_line(found.agreement_by_day, DAY_S, "Agreement by day"),

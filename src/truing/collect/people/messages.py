@@ -58,6 +58,13 @@ def unread(connection: Connection, account_id: int) -> int:
     return connection.scalar(select(func.count()).select_from(message).where(*waiting)) or 0
 
 
+def unread_by_sender(connection: Connection, account_id: int) -> dict[int, int]:
+    """How many messages wait to be read by a person, by who sent them."""
+    waiting = (message.c.recipient_id == account_id, message.c.read_at.is_(None))
+    rows = connection.execute(select(message.c.sender_id, func.count()).where(*waiting).group_by(message.c.sender_id))
+    return {int(sender_id): int(number) for sender_id, number in rows if sender_id is not None}
+
+
 def mark_read(connection: Connection, account_id: int, *, now: float, sender_id: int | None = None) -> None:
     """Note that a person has read what they were sent (by `sender_id`, or by anyone)."""
     waiting = [message.c.recipient_id == account_id, message.c.read_at.is_(None)]

@@ -92,7 +92,7 @@ def own_data(visit: Visitor) -> JSONResponse:
 @router.get("/me/erase")
 def ask_to_erase(visit: Visitor) -> HTMLResponse:
     """What erasing does, and the form that asks for it."""
-    return visit.page("people/erase.html", person=visit.account, action="/me/erase", is_self=True)
+    return visit.page("people/erase.html", person=visit.account, action="/me/erase", back="/me", is_self=True)
 
 
 @router.post("/me/erase")

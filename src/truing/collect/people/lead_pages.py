@@ -1,0 +1,163 @@
+"""A person's page for leads: their work, messages, qualifications, pay, what they hold, and what may be changed about them."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal, cast, get_args
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from sqlalchemy import Connection, RowMapping, select
+
+from truing.collect import audit, campaigns
+from truing.collect.accounts import roles
+from truing.collect.accounts.roles import RANK, Role
+from truing.collect.dashboard.board import rated_rows
+from truing.collect.dashboard.numbers import drift, gold_accuracy, left_share, median_active_s, self_agreement
+from truing.collect.errors import NotFoundError, ServiceError
+from truing.collect.onboarding import admission
+from truing.collect.onboarding.steps import Qualification
+from truing.collect.people import earnings, erasure, messages
+from truing.collect.people.earnings import PaymentKind
+from truing.collect.people.pages import check_pseudonym
+from truing.collect.schema import account, lease, qualification
+from truing.collect.web import AdminVisit, Form, LeadVisit, Visit
+from truing.collect.words import DAY_S
+
+router = APIRouter(prefix="/lead/people/{account_id}")
+_DAYS = 14
+
+
+@router.get("")
+def person_page(visit: LeadVisit, account_id: int) -> HTMLResponse:
+    """Everything that a lead sees and does about a person."""
+    start = visit.now - visit.now % DAY_S - (_DAYS - 1) * DAY_S
+    with visit.database.read() as connection:
+        person = _person(connection, account_id)
+        rated = rated_rows(connection, rater_id=account_id)
+        held = (lease.c.rater_id == account_id, lease.c.state == "held")
+        mine = select(qualification).where(qualification.c.account_id == account_id).order_by(qualification.c.name)
+        context: dict[str, Any] = {
+            "person": person,
+            "rated": rated,
+            "gold": gold_accuracy(rated),
+            "gold_by_day": drift(rated, start, start + _DAYS * DAY_S, DAY_S),
+            "repeats": self_agreement(rated),
+            "left": left_share(rated),
+            "median_s": median_active_s(rated),
+            "qualifications": list(connection.execute(mine).mappings()),
+            "thread": messages.thread(connection, account_id),
+            "ledger": earnings.ledger(connection, account_id),
+            "campaigns": campaigns.listed(connection),
+            "held": list(connection.execute(select(lease).where(*held).order_by(lease.c.leased_at)).mappings()),
+        }
+    visit.database.write(lambda c: messages.mark_read(c, visit.account["id"], now=visit.now, sender_id=account_id))
+    return visit.page("people/person.html", **context, now=visit.now, roles=RANK, is_admin=_is_admin(visit))
+
+
+@router.post("/messages")
+def write(visit: LeadVisit, form: Form, account_id: int) -> RedirectResponse:
+    """Write to the person; it is on their own page, and their start page says so."""
+    text = str(form.get("text", ""))
+    visit.database.write(lambda c: messages.send(c, account_id, text, now=visit.now, by=visit.account["id"]))
+    return _back(account_id, "messages")
+
+
+@router.post("/qualification")
+def set_qualification(visit: LeadVisit, form: Form, account_id: int) -> RedirectResponse:
+    """Have a qualification earned again (its attempts begin anew), or grant it."""
+    name, status = str(form.get("name", "")), str(form.get("status", ""))
+    if status not in {"granted", "revoked"}:
+        raise ServiceError("status: granted, or revoked to have it earned again")
+    chosen = cast("Literal['granted', 'revoked']", status)
+    decided = Qualification(chosen, decided_at=visit.now)
+
+    def work(connection: Connection) -> None:
+        if admission.qualification_of(connection, account_id, name) is None:
+            raise NotFoundError(f"this person has no qualification {name!r} yet")
+        admission.decide(connection, account_id, name, decided)
+        by = visit.account["id"]
+        audit.record(connection, f"qualification.{status}", f"account:{account_id}", now=visit.now, by=by, detail={"name": name})
+
+    visit.database.write(work)
+    return _back(account_id, "qualifications")
+
+
+@router.post("/payments")
+def pay(visit: LeadVisit, form: Form, account_id: int) -> RedirectResponse:
+    """Write down money that was sent, or a bonus."""
+    kind = str(form.get("kind", ""))
+    if kind not in get_args(PaymentKind):
+        raise ServiceError("kind: payout or bonus")
+    cents, campaign_id = _cents(str(form.get("amount", ""))), int(str(form.get("campaign", "0")))
+    note = str(form.get("note", ""))[:500]
+    chosen = cast("PaymentKind", kind)
+    by = visit.account["id"]
+    visit.database.write(lambda c: earnings.pay(c, account_id, campaign_id, chosen, cents, now=visit.now, by=by, note=note))
+    return _back(account_id, "pay")
+
+
+@router.post("/role")
+def set_role(visit: AdminVisit, form: Form, account_id: int) -> RedirectResponse:
+    """Change what somebody may do."""
+    role = str(form.get("role", ""))
+    if role not in RANK:
+        raise ServiceError(f"role: one of {', '.join(RANK)}")
+    chosen = cast("Role", role)
+    visit.database.write(lambda c: roles.set_role(c, account_id, chosen, now=visit.now, by=visit.account["id"]))
+    return _back(account_id, "access")
+
+
+@router.get("/data.json")
+def data(visit: AdminVisit, account_id: int) -> JSONResponse:
+    """Everything kept about the person: for a request that reaches the administrator and not the person's own page."""
+    with visit.database.read() as connection:
+        document, person = erasure.export_person(connection, account_id), _person(connection, account_id)
+    name = f"truing-{person['pseudonym']}.json"
+    return JSONResponse(document, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+@router.get("/erase")
+def ask_to_erase(visit: AdminVisit, account_id: int) -> HTMLResponse:
+    """What erasing does, and the form that asks for it."""
+    with visit.database.read() as connection:
+        person = _person(connection, account_id)
+    action, back = f"/lead/people/{account_id}/erase", f"/lead/people/{account_id}"
+    return visit.page("people/erase.html", person=person, action=action, back=back, is_self=False)
+
+
+@router.post("/erase")
+def erase(visit: AdminVisit, form: Form, account_id: int) -> RedirectResponse:
+    """Erase the person, once their pseudonym was written out."""
+
+    def work(connection: Connection) -> None:
+        check_pseudonym(form.get("pseudonym"), _person(connection, account_id))
+        erasure.erase(connection, account_id, now=visit.now, by=visit.account["id"])
+
+    visit.database.write(work)
+    return _back(account_id, "access")
+
+
+def _person(connection: Connection, account_id: int) -> RowMapping:
+    row = connection.execute(select(account).where(account.c.id == account_id)).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError("there is no such person")
+    return row
+
+
+def _is_admin(visit: Visit) -> bool:
+    return roles.includes(visit.account["role"], "admin")
+
+
+def _cents(amount: str) -> int:
+    try:
+        cents = Decimal(amount.strip()) * 100
+        if cents.is_finite() and cents == int(cents):
+            return int(cents)
+    except InvalidOperation:
+        pass
+    raise ServiceError(f"amount: {amount!r} is no amount of money; write it like 12.50")
+
+
+def _back(account_id: int, part: str) -> RedirectResponse:
+    return RedirectResponse(f"/lead/people/{account_id}#{part}", 303)
