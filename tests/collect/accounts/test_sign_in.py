@@ -194,7 +194,13 @@ def test_names_that_are_none(login):
 
 @pytest.mark.parametrize(
     ("role", "path", "status"),
-    [("rater", "/lead/people", 403), ("rater", "/lead/guidelines", 403), ("lead", "/lead/people", 200), ("rater", "/", 200), ("admin", "/lead", 200)],
+    [
+        ("rater", "/lead/people", 403),
+        ("rater", "/lead/guidelines", 403),
+        ("lead", "/lead/people", 200),
+        ("rater", "/", 200),
+        ("admin", "/lead", 200),
+    ],
 )
 def test_pages_are_for_roles(world, role, path, status):
     assert world.signed_in(role, role).get(path).status_code == status
