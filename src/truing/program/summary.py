@@ -53,7 +53,7 @@ def _reward_line(number: int, folder: Path) -> str | None:
     line = f"round {number} reward model: held-out accuracy {short(accuracy)}"
     of_pool = reward.get("heldout_accuracy_of_pool")
     if isinstance(of_pool, Estimate):
-        line += f" ({short(of_pool)} of the whole pool)"
+        line += f" ({short(of_pool)} on the whole pool)"
     baseline, ceiling = metrics.get("longer_wins"), metrics.get("oracle_accuracy")
     if isinstance(baseline, Estimate):
         line += f", longer-wins baseline {short(baseline)}"
