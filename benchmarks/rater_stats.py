@@ -33,12 +33,11 @@ from truing.raters.simulate import PlantedRaters
 from truing.stats.aggregation import majority_vote
 from truing.stats.bradley_terry import bradley_terry, davidson
 from truing.stats.dawid_skene import DawidSkene, dawid_skene
-from truing.stats.intervals import mean_interval, wilson
+from truing.stats.intervals import mean_interval, normal_quantile, wilson
 from truing.stats.mace import mace
 from truing.stats.plackett_luce import plackett_luce
 from truing.stats.strengths import Strengths
 
-HALF = float(distributions.norm.ppf(0.975))
 HONEST = np.linspace(0.62, 0.95, 20)
 COIN = 0.5
 WORKFORCES = {
@@ -112,7 +111,7 @@ def coins_found(fit: DawidSkene, accuracy_R: np.ndarray) -> dict[str, float | bo
     """`coins_by_rank`: the coin-flippers are those nearest to 1/2. By interval: which of them, and which others, hold 1/2."""
     is_coin = accuracy_R == COIN
     distance = np.abs(fit.balanced_accuracy_R - COIN)
-    in_interval = distance < HALF * fit.balanced_accuracy_error_R
+    in_interval = distance < normal_quantile() * fit.balanced_accuracy_error_R
     return {
         "coins_by_rank": bool(is_coin[np.argsort(distance)[: is_coin.sum()]].all()),
         "coins_in_interval": float(in_interval[is_coin].mean()),

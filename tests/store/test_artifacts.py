@@ -95,3 +95,10 @@ def test_truncate_keeps_the_first_lines(tmp_path: Path) -> None:
     path.write_text("a\nb\nc\n")
     truncate_lines(path, 2)
     assert path.read_text() == "a\nb\n"
+
+
+def test_lines_are_numbered_as_an_editor_numbers_them(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('\n{"role": "user", "content": "a"}\n\n{"role": "king", "content": "b"}\n')
+    with pytest.raises(TruingError, match=r"rows\.jsonl:4: field 'role'"):
+        read_records(path, Message)

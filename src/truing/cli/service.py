@@ -94,10 +94,10 @@ def campaign(
     from truing.collect.database import open_database
     from truing.collect.new_items import read_items
     from truing.config import read_toml
-    from truing.store.files import read_lines
+    from truing.store.files import read_text
 
     settings = resolved(read_toml(file), str(file))
-    rows = read_items("\n".join(read_lines(items)).encode(), f"{items}, ") if items else []
+    rows = read_items(read_text(items).encode(), f"{items}, ") if items else []
     text = guideline.read_text(encoding="utf-8") if guideline else None
     opened = open_database(_location(folder, database))
     try:

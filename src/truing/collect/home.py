@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection, func, select
 
 from truing.collect import campaigns, leases
 from truing.collect.accounts import invites, roles
-from truing.collect.accounts.roles import RANK, Role
-from truing.collect.errors import NotAllowedError, ServiceError
+from truing.collect.accounts.roles import ROLES, Role
+from truing.collect.errors import NotAllowedError
 from truing.collect.people import messages
 from truing.collect.schema import account, lease
-from truing.collect.web import AdminVisit, Form, LeadVisit, Visit, Visitor
+from truing.collect.web import AdminVisit, Form, LeadVisit, Visit, Visitor, one_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,10 +37,7 @@ def people_page(visit: LeadVisit) -> HTMLResponse:
 @router.post("/lead/people/invite")
 def invite(visit: LeadVisit, form: Form) -> HTMLResponse:
     """A link that makes one account; a lead invites raters, an administrator anybody."""
-    wanted = str(form.get("role", "rater"))
-    if wanted not in RANK:
-        raise ServiceError(f"role: one of {', '.join(RANK)}")
-    role = cast("Role", wanted)
+    role: Role = one_of(form, "role", ROLES) if "role" in form else "rater"
     if role != "rater" and visit.account["role"] != "admin":
         raise NotAllowedError("only an administrator invites leads and administrators")
     config = visit.service.config

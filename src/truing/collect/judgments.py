@@ -13,8 +13,9 @@ from truing.collect import campaigns, leases
 from truing.collect.answers import Answer, CritiqueAnswer, PairAnswer, RankingAnswer, RewriteAnswer, ScalesAnswer, stored
 from truing.collect.config import CampaignConfig, CritiqueTask, PairTask, RankingTask, RewriteTask, ScalesTask, Task
 from truing.collect.errors import ConflictError, FrozenError, NotFoundError, ServiceError
-from truing.collect.leases import MINUTE_S, Lease
+from truing.collect.leases import Lease
 from truing.collect.schema import draft, export_member, guideline, judgment, lease
+from truing.collect.words import MINUTE_S
 from truing.records import Record
 
 

@@ -20,8 +20,7 @@ from truing.collect.errors import ConflictError, NotFoundError
 from truing.collect.onboarding import admission
 from truing.collect.onboarding.steps import Step
 from truing.collect.schema import item, lease, slot
-
-MINUTE_S = 60.0
+from truing.collect.words import MINUTE_S
 
 
 @dataclass(frozen=True)

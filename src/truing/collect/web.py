@@ -7,11 +7,11 @@ Handlers are plain functions (`def`), run in a pool of threads: they read with `
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
@@ -198,6 +198,17 @@ LeadVisit = Annotated[Visit, Depends(_at_least("lead"))]
 AdminVisit = Annotated[Visit, Depends(_at_least("admin"))]
 Form = Annotated[FormData, Depends(_form)]
 """What a form sent; its CSRF token was checked before (`security.check_csrf`)."""
+
+
+Choice = TypeVar("Choice", bound=str)
+
+
+def one_of(form: FormData, name: str, allowed: Collection[Choice]) -> Choice:
+    """A field that holds one of a few words. Raises ServiceError naming them."""
+    for choice in allowed:
+        if form.get(name) == choice:
+            return choice
+    raise ServiceError(f"{name}: one of {', '.join(allowed)}")
 
 
 def whole_number(form: FormData, name: str) -> int:

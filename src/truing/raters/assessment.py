@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats as distributions
 
 from truing.raters.advice import Advice, RaterEvidence, advise, down_weights
 from truing.raters.checks import Flag, RaterChecks, UsualTime, by_rater, characters, check_rater, fast_answers
@@ -25,9 +24,9 @@ from truing.raters.questions import Disagreement, GuidelineQuestion, disagreemen
 from truing.raters.style import Style, style_of
 from truing.records import Comparison, Estimate, Judgment, Record
 from truing.stats.agreement import Agreement, krippendorff_alpha, percent_agreement
+from truing.stats.intervals import normal_quantile
 
 Floats = NDArray[np.float64]
-HALF = float(distributions.norm.ppf(0.975))
 
 
 class RaterRow(Record):
@@ -175,4 +174,4 @@ def _log_time(columns: Columns, elasticity: float) -> Floats:
 
 
 def _estimate(value: float, error: float, n: int) -> Estimate:
-    return Estimate(value=value, low=value - HALF * error, high=value + HALF * error, n=n)
+    return Estimate(value=value, low=value - normal_quantile() * error, high=value + normal_quantile() * error, n=n)

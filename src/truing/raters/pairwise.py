@@ -32,7 +32,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats as distributions
 
 from truing.errors import TruingError
 from truing.raters import population as prior_of_raters
@@ -40,14 +39,13 @@ from truing.raters.choice import probabilities
 from truing.raters.evidence import Answers, Pass, Quality, expect, unpack
 from truing.raters.population import Population
 from truing.stats import information
-from truing.stats.intervals import LEVEL
+from truing.stats.intervals import normal_quantile
 
 Floats = NDArray[np.float64]
 START_ALPHA = 1.0
 GOLD_QUALITY, GOLD_SD = 1.5, 0.5
 """Prior of the quality difference where gold names the better answer: a clear one; for a gold tie the mean is 0."""
 LARGEST_STEP = 1.0
-HALF = float(distributions.norm.ppf(0.5 + LEVEL / 2))
 _AT, _AT_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 
 
@@ -98,7 +96,7 @@ class RaterModel(NamedTuple):
     @property
     def interval_RD2(self) -> Floats:
         """95% interval of every entry of `rater_RD`."""
-        half_RD = HALF * self.error_RD
+        half_RD = normal_quantile() * self.error_RD
         return np.stack([self.rater_RD - half_RD, self.rater_RD + half_RD], axis=2)
 
     @property

@@ -29,7 +29,7 @@ def wilson(successes: float, n: float) -> Estimate:
     """
     if n <= 0:
         raise TruingError("a rate needs at least one trial: nothing was measured")
-    return _wilson(successes / n, n, _normal_quantile(), max(1, int(n)))
+    return _wilson(successes / n, n, normal_quantile(), max(1, int(n)))
 
 
 def wilson_clustered(successes: ArrayLike, clusters: Sequence[Hashable]) -> Estimate:
@@ -45,7 +45,7 @@ def wilson_clustered(successes: ArrayLike, clusters: Sequence[Hashable]) -> Esti
     rate = float(outcomes.mean())
     spread = rate * (1 - rate)
     if spread <= 0 or count == 1:
-        return _wilson(rate, count, _normal_quantile(), count)
+        return _wilson(rate, count, normal_quantile(), count)
     variance = clustered_variance(outcomes - rate, index, count)
     design_effect = max(1.0, variance / (spread / len(outcomes)))
     return _wilson(rate, len(outcomes) / design_effect, _t_quantile(count - 1), count)
@@ -154,7 +154,8 @@ def _wilson(rate: float, effective_n: float, quantile: float, units: int) -> Est
     return Estimate(value=rate, low=max(0.0, min(rate, centre - half)), high=min(1.0, max(rate, centre + half)), n=units)
 
 
-def _normal_quantile() -> float:
+def normal_quantile() -> float:
+    """Half the width of a 95% interval in standard errors, where they are normal."""
     return float(distributions.norm.ppf(_TAIL))
 
 

@@ -21,7 +21,7 @@ from scipy.sparse import csgraph
 
 from truing.errors import TruingError
 from truing.records import Estimate
-from truing.stats.intervals import LEVEL, cluster_index
+from truing.stats.intervals import LEVEL, cluster_index, normal_quantile
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -180,7 +180,7 @@ def _inverse(information_KK: Floats, level_K: Floats) -> Floats:
 def _covariance(inverse_KK: Floats, score_NK: sparse.csr_array, clusters: Sequence[Hashable] | None) -> tuple[Floats, int, float]:
     rows = score_NK.shape[0]
     if clusters is None:
-        return inverse_KK, rows, float(distributions.norm.ppf(0.5 + LEVEL / 2))
+        return inverse_KK, rows, normal_quantile()
     index, count = cluster_index(clusters, rows)
     if count < 2:
         raise TruingError(f"clustered intervals need at least two clusters; there is {count}")

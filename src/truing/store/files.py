@@ -65,7 +65,7 @@ def append_records(path: Path, records: Iterable[BaseModel]) -> None:
 def read_records(path: Path, cls: type[RecordT]) -> list[RecordT]:
     """Read JSON lines (or .gz of them). Raises TruingError with the file, the line and the field that is wrong."""
     records = []
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in numbered_lines(path):
         try:
             records.append(cls.model_validate_json(line))
         except ValidationError as error:
@@ -87,9 +87,19 @@ def read_json(path: Path) -> Any:
 
 def read_lines(path: Path) -> list[str]:
     """The non-empty lines of a text file, unpacked where its name ends in .gz."""
+    return [line for _, line in numbered_lines(path)]
+
+
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """The same, each with its number in the file, from 1."""
+    return [(number, line) for number, line in enumerate(read_text(path).split("\n"), start=1) if line.strip()]
+
+
+def read_text(path: Path) -> str:
+    """A text file, unpacked where its name ends in .gz. Raises TruingError naming the file."""
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return [line for line in raw.decode("utf-8").split("\n") if line.strip()]
+        return raw.decode("utf-8")
     except FileNotFoundError:
         raise TruingError(f"{path}: no such file") from None
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:

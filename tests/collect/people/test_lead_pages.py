@@ -77,3 +77,8 @@ def test_payments_are_whole_cents_above_zero(world, rater, amount, cents):
     answer = send(world.signed_in("lead", "lead"), rater, "payments", kind="payout", amount=amount, campaign=campaign_id)
     assert answer.status_code == (303 if cents else 400)
     assert column(world, payment.c.amount_cents) == ([cents] if cents else [])
+
+
+def test_a_payment_to_no_campaign_is_the_senders_fault(world, rater):
+    answer = send(world.signed_in("lead", "lead"), rater, "payments", kind="payout", amount="1", campaign="x")
+    assert (answer.status_code, "campaign: a whole number" in answer.text) == (400, True)

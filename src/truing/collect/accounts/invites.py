@@ -11,8 +11,7 @@ from truing.collect.accounts.secret import hashed, new_secret
 from truing.collect.config import ServiceConfig
 from truing.collect.errors import NotFoundError
 from truing.collect.schema import invite
-
-DAY_S = 86_400.0
+from truing.collect.words import DAY_S
 
 
 def create(connection: Connection, role: Role, config: ServiceConfig, *, now: float, by: int | None = None) -> str:

@@ -40,7 +40,7 @@ ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 def check(config: OidcConfig) -> None:
     """Raises TruingError where the extra is not installed, or the client's secret is not set: said at start, not at a sign-in."""
     try:
-        import authlib  # noqa: F401
+        import authlib  # noqa: F401  (only whether it is there)
     except ModuleNotFoundError:
         raise TruingError("oidc: authlib is not installed. Run: pip install 'truing[oidc]'") from None
     if not os.environ.get(SECRET_VARIABLE):

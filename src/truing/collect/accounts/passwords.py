@@ -14,10 +14,10 @@ from sqlalchemy import Connection, delete, func, insert, select
 from truing.collect.config import ServiceConfig
 from truing.collect.errors import ServiceError, TooManyAttemptsError
 from truing.collect.schema import sign_in_attempt
+from truing.collect.words import DAY_S
 
 SHORTEST = 10
 LONGEST = 1000
-DAY_S = 86_400.0
 
 _hasher = PasswordHasher()
 _hashing = threading.BoundedSemaphore(2)

@@ -12,12 +12,13 @@ from truing.collect.errors import ConflictError, NotFoundError, ServiceError
 from truing.collect.schema import account, session
 
 Role = Literal["rater", "lead", "admin"]
-RANK: dict[str, int] = {"rater": 0, "lead": 1, "admin": 2}
+ROLES: tuple[Role, ...] = ("rater", "lead", "admin")
+"""Each may do what those before it may."""
 
 
 def includes(role: str, wanted: Role) -> bool:
-    """Whether a role may do what another may: admin > lead > rater."""
-    return RANK[role] >= RANK[wanted]
+    """Whether a role may do what another may."""
+    return role in ROLES[ROLES.index(wanted) :]
 
 
 def needs_first_admin(connection: Connection) -> bool:

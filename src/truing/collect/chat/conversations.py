@@ -15,11 +15,11 @@ from truing.collect import campaigns, judgments, leases
 from truing.collect.chat import replies
 from truing.collect.chat.config import LiveConfig
 from truing.collect.errors import ConflictError
-from truing.collect.leases import MINUTE_S
 from truing.collect.new_items import NewItem
 from truing.collect.onboarding import admission
 from truing.collect.onboarding.steps import Step
 from truing.collect.schema import chat, item, reply
+from truing.collect.words import MINUTE_S
 from truing.records import Message, Prompt
 
 MOST_CHARACTERS = 20_000

@@ -11,14 +11,14 @@ from sqlalchemy import Connection, RowMapping, select
 from truing.collect import campaigns
 from truing.collect.campaigns import Progress
 from truing.collect.dashboard import numbers
-from truing.collect.dashboard.numbers import HOUR_S, Bin, Rated, RatePoint
+from truing.collect.dashboard.numbers import Bin, Rated, RatePoint
 from truing.collect.people import earnings
 from truing.collect.people.earnings import Cost
 from truing.collect.schema import account, item, judgment, lease
 from truing.collect.verdicts import agrees, left_won, parse, verdict
+from truing.collect.words import DAY_S, HOUR_S
 from truing.records import Estimate
 
-DAY_S = 86_400.0
 DAYS_SHOWN = 14
 MOST_ROWS = 20_000
 """Judgments that numbers are made from: the latest ones, so that a page costs the same in a campaign of millions."""

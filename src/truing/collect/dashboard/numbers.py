@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from truing.collect.words import HOUR_S
 from truing.records import Estimate
 from truing.stats.intervals import wilson, wilson_clustered
-
-HOUR_S = 3_600.0
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -14,12 +14,11 @@ from truing.collect.adjudication import cases
 from truing.collect.campaigns import Progress, Status
 from truing.collect.config import CampaignConfig
 from truing.collect.dashboard import plots
-from truing.collect.dashboard.board import DAY_S, board
-from truing.collect.dashboard.numbers import HOUR_S
+from truing.collect.dashboard.board import board
 from truing.collect.dashboard.plots import Part
-from truing.collect.errors import ServiceError
 from truing.collect.people import completion
-from truing.collect.web import Form, LeadVisit, Visit
+from truing.collect.web import Form, LeadVisit, Visit, one_of
+from truing.collect.words import DAY_S, HOUR_S
 
 router = APIRouter()
 
@@ -70,11 +69,8 @@ def refreshed(visit: LeadVisit, campaign_id: int) -> HTMLResponse:
 @router.post("/lead/campaigns/{campaign_id}/status")
 def set_status(visit: LeadVisit, form: Form, campaign_id: int) -> RedirectResponse:
     """Pause, resume or close a campaign."""
-    status = str(form.get("status", ""))
-    if status not in get_args(Status):
-        raise ServiceError(f"status: one of {', '.join(get_args(Status))}")
-    chosen = cast("Status", status)
-    visit.database.write(lambda c: campaigns.set_status(c, campaign_id, chosen, now=visit.now, by=visit.account["id"]))
+    status: Status = one_of(form, "status", get_args(Status))
+    visit.database.write(lambda c: campaigns.set_status(c, campaign_id, status, now=visit.now, by=visit.account["id"]))
     return RedirectResponse(f"/lead/campaigns/{campaign_id}", 303)
 
 

@@ -10,11 +10,11 @@ from itertools import groupby
 from markupsafe import Markup
 
 from truing.collect.dashboard.numbers import Bin, RatePoint
+from truing.collect.words import DAY_S
 from truing.figures import svg
 from truing.figures.scale import RATES, Scale
 from truing.records import Estimate
 
-DAY_S = 86_400.0
 _HALF = Scale(0.5, 1.0)
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from truing.collect.onboarding.config import OnboardingConfig
 from truing.collect.onboarding.quiz import reaches
+from truing.collect.words import DAY_S
 
 
 class Step(StrEnum):
@@ -24,9 +25,6 @@ class Step(StrEnum):
     LEAD = "lead"
     """Attempts are used up: a lead decides."""
     QUALIFIED = "qualified"
-
-
-DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from truing.collect.people.config import ExposureConfig
-
-DAY_S = 86_400.0
+from truing.collect.words import DAY_S
 
 
 @dataclass(frozen=True)

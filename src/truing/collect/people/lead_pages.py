@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from truing.collect import audit, campaigns
 from truing.collect.accounts import roles
-from truing.collect.accounts.roles import RANK, Role
+from truing.collect.accounts.roles import ROLES
 from truing.collect.dashboard.board import rated_rows
 from truing.collect.dashboard.numbers import drift, gold_accuracy, left_share, median_active_s, self_agreement
 from truing.collect.errors import NotFoundError, ServiceError
@@ -21,11 +21,12 @@ from truing.collect.people import earnings, erasure, messages
 from truing.collect.people.earnings import PaymentKind
 from truing.collect.people.pages import check_pseudonym
 from truing.collect.schema import account, lease, qualification
-from truing.collect.web import AdminVisit, Form, LeadVisit, Visit
+from truing.collect.web import AdminVisit, Form, LeadVisit, Visit, one_of, whole_number
 from truing.collect.words import DAY_S
 
 router = APIRouter(prefix="/lead/people/{account_id}")
 _DAYS = 14
+_DECISIONS: tuple[Literal["granted", "revoked"], ...] = ("granted", "revoked")
 
 
 @router.get("")
@@ -52,7 +53,7 @@ def person_page(visit: LeadVisit, account_id: int) -> HTMLResponse:
             "held": list(connection.execute(select(lease).where(*held).order_by(lease.c.leased_at)).mappings()),
         }
     visit.database.write(lambda c: messages.mark_read(c, visit.account["id"], now=visit.now, sender_id=account_id))
-    return visit.page("people/person.html", **context, now=visit.now, roles=RANK, is_admin=_is_admin(visit))
+    return visit.page("people/person.html", **context, now=visit.now, roles=ROLES, is_admin=_is_admin(visit))
 
 
 @router.post("/messages")
@@ -66,11 +67,9 @@ def write(visit: LeadVisit, form: Form, account_id: int) -> RedirectResponse:
 @router.post("/qualification")
 def set_qualification(visit: LeadVisit, form: Form, account_id: int) -> RedirectResponse:
     """Have a qualification earned again (its attempts begin anew), or grant it."""
-    name, status = str(form.get("name", "")), str(form.get("status", ""))
-    if status not in {"granted", "revoked"}:
-        raise ServiceError("status: granted, or revoked to have it earned again")
-    chosen = cast("Literal['granted', 'revoked']", status)
-    decided = Qualification(chosen, decided_at=visit.now)
+    name = str(form.get("name", ""))
+    status = one_of(form, "status", _DECISIONS)
+    decided = Qualification(status, decided_at=visit.now)
 
     def work(connection: Connection) -> None:
         if admission.qualification_of(connection, account_id, name) is None:
@@ -86,25 +85,19 @@ def set_qualification(visit: LeadVisit, form: Form, account_id: int) -> Redirect
 @router.post("/payments")
 def pay(visit: LeadVisit, form: Form, account_id: int) -> RedirectResponse:
     """Write down money that was sent, or a bonus."""
-    kind = str(form.get("kind", ""))
-    if kind not in get_args(PaymentKind):
-        raise ServiceError("kind: payout or bonus")
-    cents, campaign_id = _cents(str(form.get("amount", ""))), int(str(form.get("campaign", "0")))
+    kind: PaymentKind = one_of(form, "kind", get_args(PaymentKind))
+    cents, campaign_id = _cents(str(form.get("amount", ""))), whole_number(form, "campaign")
     note = str(form.get("note", ""))[:500]
-    chosen = cast("PaymentKind", kind)
     by = visit.account["id"]
-    visit.database.write(lambda c: earnings.pay(c, account_id, campaign_id, chosen, cents, now=visit.now, by=by, note=note))
+    visit.database.write(lambda c: earnings.pay(c, account_id, campaign_id, kind, cents, now=visit.now, by=by, note=note))
     return _back(account_id, "pay")
 
 
 @router.post("/role")
 def set_role(visit: AdminVisit, form: Form, account_id: int) -> RedirectResponse:
     """Change what somebody may do."""
-    role = str(form.get("role", ""))
-    if role not in RANK:
-        raise ServiceError(f"role: one of {', '.join(RANK)}")
-    chosen = cast("Role", role)
-    visit.database.write(lambda c: roles.set_role(c, account_id, chosen, now=visit.now, by=visit.account["id"]))
+    role = one_of(form, "role", ROLES)
+    visit.database.write(lambda c: roles.set_role(c, account_id, role, now=visit.now, by=visit.account["id"]))
     return _back(account_id, "access")
 
 

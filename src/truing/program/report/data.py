@@ -34,7 +34,7 @@ from truing.program.report.model import (
 from truing.records import Alarm, Estimate, Finding, Manifest, Record
 from truing.redteam.rates import CampaignRates
 from truing.store.artifacts import MANIFEST, Store, read_artifact
-from truing.store.files import read_json, read_lines, read_records
+from truing.store.files import numbered_lines, read_json, read_records
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -198,7 +198,7 @@ def _trajectory(points: tuple[UpdatePoint, ...]) -> Trajectory:
 
 
 def _points(path: Path) -> tuple[UpdatePoint, ...]:
-    rows = (_json_line(path, number, line) for number, line in enumerate(read_lines(path), start=1))
+    rows = (_json_line(path, number, line) for number, line in numbered_lines(path))
     return tuple(_point(row) for row in rows if row.get("proxy") is not None and row.get("kl_nats") is not None)
 
 
