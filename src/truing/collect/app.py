@@ -97,6 +97,7 @@ def create_app(
         docs_url=None,  # their pages load scripts from elsewhere, which the policy forbids
         redoc_url=None,
         lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         dependencies=[Depends(check_csrf)],
     )
     app.state.service = service

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,10 @@ class Database:
     def write(self, work: Work[Result]) -> Result:
         """Run `work(connection)` in the writer; returns once it is on disk."""
         return self.writer.write(work)
+
+    async def written(self, work: Work[Result]) -> Result:
+        """The same for handlers in the event loop: no thread waits meanwhile."""
+        return await asyncio.wrap_future(self.writer.submit(work))
 
     def check_disk(self, *, now: float) -> None:
         """Where the disk refused a commit, try one as large as a long answer's. Raises StorageFullError until it goes."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 from pydantic import JsonValue
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from truing.collect import campaigns, judgments, leases
 from truing.collect.answers import Answer, Answers, on_screen
@@ -49,7 +49,8 @@ class GuidelinePanel:
 
 def task(connection: Connection, lease_id: str, rater_id: int) -> TaskView:
     """An item that the rater has in their hands. Raises NotFoundError where it is not theirs."""
-    return view(connection, leases.get(connection, lease_id, rater_id))
+    found = leases.get(connection, lease_id, rater_id)
+    return view(connection, found, campaigns.get(connection, found.campaign_id))
 
 
 def difference(connection: Connection, lease_id: str, rater_id: int) -> tuple[Markup, Markup]:
@@ -69,9 +70,12 @@ def response_text(connection: Connection, lease_id: str, rater_id: int, place: i
     return responses[place]
 
 
+_SHOWN = select(item.c.prompt, item.c.responses).where(item.c.id == bindparam("of_item"))
+
+
 def blinded(connection: Connection, found: Lease) -> Blinded:
     """A lease's item as a rater may know it. The policies, and what else would tell, are not even read."""
-    row = connection.execute(select(item.c.prompt, item.c.responses).where(item.c.id == found.item_id)).one()
+    row = connection.execute(_SHOWN, {"of_item": found.item_id}).one()
     return Blinded(
         lease_id=found.lease_id,
         messages=Prompt.model_validate(row.prompt).messages,
@@ -117,9 +121,8 @@ def fields_of(answers: Sequence[Answer]) -> dict[str, JsonValue]:
     return fields
 
 
-def view(connection: Connection, found: Lease) -> TaskView:
-    """A lease's item as the screen shows it."""
-    row = campaigns.get(connection, found.campaign_id)
+def view(connection: Connection, found: Lease, row: RowMapping) -> TaskView:
+    """A lease's item as the screen shows it; `row` is its campaign."""
     config = campaigns.config_of(row)
     shown = versions.get(connection, row["guideline_id"]).guideline if row["guideline_id"] is not None else None
     return task_view(
