@@ -62,13 +62,12 @@ def submit(connection: Connection, rater_id: int, sent: Submission, *, now: floa
     not the rater's, ServiceError where the answers do not fit the campaign.
     """
     # Locked before the key is looked for: of two that come to two processes at once, the second finds what the first wrote.
-    found = leases.get(connection, sent.lease_id, rater_id, lock=True)
+    found, row = leases.with_campaign(connection, sent.lease_id, rater_id, lock=True)
     again = _by_key(connection, rater_id, sent.idempotency_key)
     if again is not None:
         return _acknowledgement(connection, again)
     if found.state in {"answered", "skipped"}:
         raise ConflictError("you have answered this item already, in another tab or before. Take it back first to change it.")
-    row = campaigns.get(connection, found.campaign_id)
     config = campaigns.config_of(row)
     _check_flags(sent.flags, config)
     is_answer = bool(sent.answers)
@@ -96,14 +95,14 @@ def undo(connection: Connection, rater_id: int, lease_id: str, idempotency_key: 
 
     Raises FrozenError where it was exported, ConflictError where it is too late or there is nothing to take back.
     """
-    found = leases.get(connection, lease_id, rater_id, lock=True)
+    found, row = leases.with_campaign(connection, lease_id, rater_id, lock=True)
     again = _by_key(connection, rater_id, idempotency_key)
     if again is not None:
         return _acknowledgement(connection, again)
     present = current(connection, found)
     if present is None or present["kind"] == "withdrawn":
         raise ConflictError("there is no answer here to take back")
-    config = campaigns.config_of(campaigns.get(connection, found.campaign_id))
+    config = campaigns.config_of(row)
     if connection.scalar(select(exists().where(export_member.c.judgment_id == present["id"]))):
         raise FrozenError("this answer is part of an exported set, so it stays as it is. Tell a lead what is wrong with it.")
     if now > present["judged_at"] + config.undo_grace_minutes * MINUTE_S:
@@ -137,14 +136,6 @@ def save_draft(connection: Connection, rater_id: int, lease_id: str, content: di
     """Keep unfinished work, whatever the screen's form of it. The lease runs anew: somebody is at work."""
     leases.renew(connection, lease_id, rater_id, now=now)
     connection.execute(_SAVE[connection.dialect.name], {"lease_id": lease_id, "content": content, "saved_at": now})
-
-
-_DRAFT = select(draft.c.content).where(draft.c.lease_id == bindparam("of_lease"))
-
-
-def read_draft(connection: Connection, lease_id: str) -> dict[str, JsonValue] | None:
-    """Unfinished work on a lease, where there is some."""
-    return connection.scalar(_DRAFT, {"of_lease": lease_id})
 
 
 def check_answers(answers: Sequence[Answer], tasks: Sequence[Task], responses: int) -> None:

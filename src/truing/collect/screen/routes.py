@@ -92,7 +92,9 @@ def _campaign(visit: Visit, campaign_id: int) -> RowMapping:
 
 
 @router.get("/{campaign_id}/next")
-async def next_part(visit: Visitor, campaign_id: int, holding: Annotated[tuple[str, ...], Query(max_length=20)] = ()) -> HTMLResponse:
+async def next_part(
+    visit: Visitor, campaign_id: int, holding: Annotated[tuple[str, ...], Query(max_length=20)] = ()
+) -> HTMLResponse:
     """The next item's part of the page; `holding` are the leases that the tab has at hand."""
     try:
         return HTMLResponse(await _next_part(visit, campaign_id, holding))
