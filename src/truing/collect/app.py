@@ -86,6 +86,8 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        for name in service.templates.list_templates():  # so that nobody's first page waits for its template to be compiled
+            service.templates.get_template(name)
         worker.start()
         yield
         await anyio.to_thread.run_sync(worker.stop)
