@@ -18,6 +18,8 @@ class VllmConfig(Config):
     """Memory for its key/value cache."""
     attempts: int = Field(default=3, ge=1)
     """Times the engine is started for one batch of prompts before the run is given up: it is started again where it dies."""
+    timeout_s: float = Field(default=600.0, gt=0)
+    """Seconds without a sign of life from it, at its start, at new weights or in the middle of a batch, before it is killed."""
 
 
 class LocalConfig(Config):
