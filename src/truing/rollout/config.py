@@ -13,7 +13,9 @@ class VllmConfig(Config):
     """Settings of the vLLM engine, which runs in a process of its own."""
 
     python: str | None = None
-    """The interpreter of the environment that holds vLLM, where it is not truing's own (vLLM pins other versions)."""
+    """The interpreter of the environment that holds vLLM, where it is not truing's own (vLLM pins other versions).
+
+    In a recipe a path is relative to the recipe's folder; a bare name is looked for among the commands."""
     cache_gib: float = Field(default=1.0, gt=0)
     """Memory for its key/value cache."""
     attempts: int = Field(default=3, ge=1)
