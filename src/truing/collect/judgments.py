@@ -96,7 +96,8 @@ def undo(connection: Connection, rater_id: int, lease_id: str, idempotency_key: 
     again = _by_key(connection, rater_id, idempotency_key)
     if again is not None:
         return _acknowledgement(connection, again)
-    present = current(connection, found)
+    # Locked before it is looked whether it was exported: an export that another process is freezing has locked it too.
+    present = current(connection, found, lock=True)
     if present is None or present["kind"] == "withdrawn":
         raise ConflictError("there is no answer here to take back")
     config = campaigns.config_of(campaigns.get(connection, found.campaign_id))
@@ -113,10 +114,10 @@ def undo(connection: Connection, rater_id: int, lease_id: str, idempotency_key: 
     return _append(connection, found, values, config, now)
 
 
-def current(connection: Connection, found: Lease) -> RowMapping | None:
-    """The latest revision of what was answered under a lease."""
-    row = connection.execute(select(judgment).where(judgment.c.lease_id == found.lease_id, judgment.c.is_current))
-    return row.mappings().one_or_none()
+def current(connection: Connection, found: Lease, *, lock: bool = False) -> RowMapping | None:
+    """The latest revision of what was answered under a lease. `lock` as in `leases.get`."""
+    query = select(judgment).where(judgment.c.lease_id == found.lease_id, judgment.c.is_current)
+    return connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
 
 
 def save_draft(connection: Connection, rater_id: int, lease_id: str, content: dict[str, JsonValue], *, now: float) -> None:
