@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
-from sqlalchemy import func, inspect, select
+from sqlalchemy import func, select
 from tests.collect import postgres
 from tests.collect.people_world import add_account, add_campaign, add_items, answer, take
 
@@ -13,7 +13,7 @@ from truing.collect import judgments, migrate
 from truing.collect.database import open_database, open_engine
 from truing.collect.errors import FrozenError
 from truing.collect.exchange import exports
-from truing.collect.schema import export_member, judgment, metadata, slot
+from truing.collect.schema import export_member, judgment, slot
 
 pytestmark = pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "it is there")
 
@@ -35,17 +35,6 @@ def writers(url):
     yield opened
     for one in opened:
         one.close()
-
-
-def test_migrations_make_the_tables_go_down_and_come_back(url):
-    engine = open_engine(url)
-    migrate.upgrade(engine)
-    assert set(metadata.tables) <= set(inspect(engine).get_table_names())
-    migrate.downgrade(engine, "base")
-    assert set(inspect(engine).get_table_names()) == {"alembic_version"}
-    migrate.upgrade(engine)
-    migrate.downgrade(engine, "base")
-    engine.dispose()
 
 
 def test_two_processes_hand_out_no_slot_twice_and_take_each_answer_once(writers):
