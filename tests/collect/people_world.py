@@ -45,7 +45,11 @@ def add_items(database, campaign_id, count, purpose="task", gold=FIRST, start=0)
 
 
 def take(database, campaign_id, rater_id, now=10.0, seed=0):
-    return database.write(lambda c: leases.next_lease(c, campaign_id, rater_id, now=now, rng=random.Random(seed)))
+    def work(connection):
+        row = campaigns.get(connection, campaign_id)
+        return leases.next_lease(connection, row, campaigns.config_of(row), rater_id, now=now, rng=random.Random(seed))
+
+    return database.write(work)
 
 
 def answer(database, rater_id, lease, stored=FIRST, now=20.0, active_s=5.0, **more):

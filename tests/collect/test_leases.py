@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 from tests.collect.people_world import add_account, add_campaign, add_items, answer, take
 
-from truing.collect import judgments, leases
+from truing.collect import campaigns, judgments, leases
 from truing.collect.answers import PairAnswer
 from truing.collect.errors import ConflictError
 from truing.collect.judgments import Submission
@@ -131,7 +131,9 @@ def test_what_the_tab_has_at_hand_is_passed_over(database):
 
     def following(holding):
         def work(c):
-            return leases.next_lease(c, campaign, rater, now=1.0, rng=random.Random(0), holding=holding)
+            row = campaigns.get(c, campaign)
+            config = campaigns.config_of(row)
+            return leases.next_lease(c, row, config, rater, now=1.0, rng=random.Random(0), holding=holding)
 
         return database.write(work).lease_id
 

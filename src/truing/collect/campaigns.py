@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
 from truing.collect import audit
 from truing.collect.chat import replies
@@ -111,9 +111,12 @@ def _newest_guideline(connection: Connection, name: str) -> int | None:
     return found.guideline_id
 
 
+_GET = select(campaign).where(campaign.c.id == bindparam("campaign_id"))
+
+
 def get(connection: Connection, campaign_id: int) -> RowMapping:
     """A campaign's row. Raises NotFoundError."""
-    row = connection.execute(select(campaign).where(campaign.c.id == campaign_id)).mappings().one_or_none()
+    row = connection.execute(_GET, {"campaign_id": campaign_id}).mappings().one_or_none()
     if row is None:
         raise NotFoundError(f"there is no campaign {campaign_id}")
     return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from truing.collect import audit, migrate
+from truing.collect.transaction import begin
 from truing.collect.writer import Work, Writer
 from truing.errors import TruingError
 
@@ -31,11 +33,16 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A connection that sees one moment of the database."""
         with self.engine.connect() as connection:
+            begin(connection, writes=False)
             yield connection
 
     def write(self, work: Work[Result]) -> Result:
         """Run `work(connection)` in the writer; returns once it is on disk."""
         return self.writer.write(work)
+
+    async def written(self, work: Work[Result]) -> Result:
+        """The same for handlers in the event loop: no thread waits meanwhile."""
+        return await asyncio.wrap_future(self.writer.submit(work))
 
     def check_disk(self, *, now: float) -> None:
         """Where the disk refused a commit, try one as large as a long answer's. Raises StorageFullError until it goes."""
@@ -109,20 +116,14 @@ def _sqlite(url: URL) -> Engine:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = _engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
     event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
     """What makes an acknowledged commit survive a power cut, and readers and the writer pass each other."""
-    connection.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by the driver's guesses
+    connection.isolation_level = None  # transactions are begun by `begin`, not by the driver's guesses
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that will write says so at once: one that reads first and then writes can be refused as busy.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
 
 
 def _safe(url: URL) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
-from sqlalchemy import Connection, RowMapping, exists, insert, select, update
+from sqlalchemy import Connection, Insert, RowMapping, bindparam, delete, exists, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from truing.collect import campaigns, leases
@@ -51,6 +51,10 @@ class Acknowledgement(Record):
     undo_until: float
 
 
+_CLOSE = update(lease).where(lease.c.id == bindparam("of_lease")).values(state=bindparam("new_state"))
+_DROP_DRAFT = delete(draft).where(draft.c.lease_id == bindparam("of_lease"))
+
+
 def submit(connection: Connection, rater_id: int, sent: Submission, *, now: float) -> Acknowledgement:
     """Keep a rater's answer or skip.
 
@@ -58,21 +62,20 @@ def submit(connection: Connection, rater_id: int, sent: Submission, *, now: floa
     not the rater's, ServiceError where the answers do not fit the campaign.
     """
     # Locked before the key is looked for: of two that come to two processes at once, the second finds what the first wrote.
-    found = leases.get(connection, sent.lease_id, rater_id, lock=True)
+    found, row = leases.with_campaign(connection, sent.lease_id, rater_id, lock=True)
     again = _by_key(connection, rater_id, sent.idempotency_key)
     if again is not None:
         return _acknowledgement(connection, again)
     if found.state in {"answered", "skipped"}:
         raise ConflictError("you have answered this item already, in another tab or before. Take it back first to change it.")
-    row = campaigns.get(connection, found.campaign_id)
     config = campaigns.config_of(row)
     _check_flags(sent.flags, config)
     is_answer = bool(sent.answers)
     if is_answer:
         check_answers(sent.answers, config.tasks, len(found.screen_order))
     is_surplus = _settle_slot(connection, found, is_answer=is_answer)
-    connection.execute(update(lease).where(lease.c.id == found.lease_id).values(state="answered" if is_answer else "skipped"))
-    connection.execute(draft.delete().where(draft.c.lease_id == found.lease_id))
+    connection.execute(_CLOSE, {"of_lease": found.lease_id, "new_state": "answered" if is_answer else "skipped"})
+    connection.execute(_DROP_DRAFT, {"of_lease": found.lease_id})
     values = {
         "kind": "answer" if is_answer else "skip",
         "answers": [answer.model_dump(mode="json") for answer in stored(sent.answers, found.screen_order)],
@@ -92,7 +95,7 @@ def undo(connection: Connection, rater_id: int, lease_id: str, idempotency_key: 
 
     Raises FrozenError where it was exported, ConflictError where it is too late or there is nothing to take back.
     """
-    found = leases.get(connection, lease_id, rater_id, lock=True)
+    found, row = leases.with_campaign(connection, lease_id, rater_id, lock=True)
     again = _by_key(connection, rater_id, idempotency_key)
     if again is not None:
         return _acknowledgement(connection, again)
@@ -100,7 +103,7 @@ def undo(connection: Connection, rater_id: int, lease_id: str, idempotency_key: 
     present = current(connection, found, lock=True)
     if present is None or present["kind"] == "withdrawn":
         raise ConflictError("there is no answer here to take back")
-    config = campaigns.config_of(campaigns.get(connection, found.campaign_id))
+    config = campaigns.config_of(row)
     if connection.scalar(select(exists().where(export_member.c.judgment_id == present["id"]))):
         raise FrozenError("this answer is part of an exported set, so it stays as it is. Tell a lead what is wrong with it.")
     if now > present["judged_at"] + config.undo_grace_minutes * MINUTE_S:
@@ -114,23 +117,27 @@ def undo(connection: Connection, rater_id: int, lease_id: str, idempotency_key: 
     return _append(connection, found, values, config, now)
 
 
+_CURRENT = select(judgment).where(judgment.c.lease_id == bindparam("of_lease"), judgment.c.is_current)
+
+
 def current(connection: Connection, found: Lease, *, lock: bool = False) -> RowMapping | None:
-    """The latest revision of what was answered under a lease. `lock` as in `leases.get`."""
-    query = select(judgment).where(judgment.c.lease_id == found.lease_id, judgment.c.is_current)
-    return connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    """The latest revision of what was answered under a lease. `lock` as in `leases.with_campaign`."""
+    query = _CURRENT.with_for_update() if lock else _CURRENT
+    return connection.execute(query, {"of_lease": found.lease_id}).mappings().one_or_none()
+
+
+def _saved(into: sqlite.Insert | postgresql.Insert) -> Insert:
+    sent = {"content": into.excluded.content, "saved_at": into.excluded.saved_at}
+    return into.on_conflict_do_update(index_elements=["lease_id"], set_=sent)
+
+
+_SAVE = {"sqlite": _saved(sqlite.insert(draft)), "postgresql": _saved(postgresql.insert(draft))}
 
 
 def save_draft(connection: Connection, rater_id: int, lease_id: str, content: dict[str, JsonValue], *, now: float) -> None:
     """Keep unfinished work, whatever the screen's form of it. The lease runs anew: somebody is at work."""
     leases.renew(connection, lease_id, rater_id, now=now)
-    insert_ = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    row = insert_(draft).values(lease_id=lease_id, content=content, saved_at=now)
-    connection.execute(row.on_conflict_do_update(index_elements=["lease_id"], set_={"content": content, "saved_at": now}))
-
-
-def read_draft(connection: Connection, lease_id: str) -> dict[str, JsonValue] | None:
-    """Unfinished work on a lease, where there is some."""
-    return connection.scalar(select(draft.c.content).where(draft.c.lease_id == lease_id))
+    connection.execute(_SAVE[connection.dialect.name], {"lease_id": lease_id, "content": content, "saved_at": now})
 
 
 def check_answers(answers: Sequence[Answer], tasks: Sequence[Task], responses: int) -> None:
@@ -205,11 +212,23 @@ def _settle_slot(connection: Connection, found: Lease, *, is_answer: bool) -> bo
     return leases.claim_slot(connection, found, "done") is None
 
 
-def _append(connection: Connection, found: Lease, values: dict[str, Any], config: CampaignConfig, now: float) -> Acknowledgement:
-    same = (judgment.c.item_id == found.item_id, judgment.c.rater_id == found.rater_id, judgment.c.occasion == found.occasion)
-    before = connection.scalar(
-        update(judgment).where(*same, judgment.c.is_current).values(is_current=False).returning(judgment.c.revision)
+_SUPERSEDE = (
+    update(judgment)
+    .where(
+        judgment.c.item_id == bindparam("of_item"),
+        judgment.c.rater_id == bindparam("rater"),
+        judgment.c.occasion == bindparam("of_occasion"),
+        judgment.c.is_current,
     )
+    .values(is_current=False)
+    .returning(judgment.c.revision)
+)
+_INSERT = insert(judgment).returning(judgment.c.id)
+
+
+def _append(connection: Connection, found: Lease, values: dict[str, Any], config: CampaignConfig, now: float) -> Acknowledgement:
+    same = {"of_item": found.item_id, "rater": found.rater_id, "of_occasion": found.occasion}
+    before = connection.scalar(_SUPERSEDE, same)
     row = {
         "campaign_id": found.campaign_id,
         "item_id": found.item_id,
@@ -225,7 +244,7 @@ def _append(connection: Connection, found: Lease, values: dict[str, Any], config
         "elapsed_s": now - found.leased_at if now >= found.leased_at else None,
         **values,
     }
-    judgment_id = connection.execute(insert(judgment).values(**row).returning(judgment.c.id)).scalar_one()
+    judgment_id = connection.execute(_INSERT, row).scalar_one()
     return Acknowledgement(
         judgment_id=judgment_id,
         lease_id=found.lease_id,
@@ -236,9 +255,11 @@ def _append(connection: Connection, found: Lease, values: dict[str, Any], config
     )
 
 
+_BY_KEY = select(judgment).where(judgment.c.rater_id == bindparam("rater"), judgment.c.idempotency_key == bindparam("key"))
+
+
 def _by_key(connection: Connection, rater_id: int, key: str) -> RowMapping | None:
-    same = (judgment.c.rater_id == rater_id, judgment.c.idempotency_key == key)
-    return connection.execute(select(judgment).where(*same)).mappings().one_or_none()
+    return connection.execute(_BY_KEY, {"rater": rater_id, "key": key}).mappings().one_or_none()
 
 
 def _acknowledgement(connection: Connection, row: RowMapping) -> Acknowledgement:
@@ -253,10 +274,13 @@ def _acknowledgement(connection: Connection, row: RowMapping) -> Acknowledgement
     )
 
 
+_HASH = select(guideline.c.guideline_hash).where(guideline.c.id == bindparam("of_guideline"))
+
+
 def _guideline_hash(connection: Connection, row: RowMapping) -> str:
     if row["guideline_id"] is None:
         return ""
-    found = connection.scalar(select(guideline.c.guideline_hash).where(guideline.c.id == row["guideline_id"]))
+    found = connection.scalar(_HASH, {"of_guideline": row["guideline_id"]})
     if found is None:
         raise NotFoundError(f"campaign {row['name']!r}: its guideline is gone")
     return str(found)

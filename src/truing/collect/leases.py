@@ -12,14 +12,14 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, RowMapping, and_, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, exists, func, insert, or_, select, update
 
 from truing.collect import audit, campaigns
 from truing.collect.config import CampaignConfig
 from truing.collect.errors import ConflictError, NotFoundError
 from truing.collect.onboarding import admission
 from truing.collect.onboarding.steps import Step
-from truing.collect.schema import item, lease, slot
+from truing.collect.schema import campaign, item, lease, slot
 from truing.collect.words import MINUTE_S
 
 
@@ -41,19 +41,24 @@ class Lease:
 
 
 def next_lease(
-    connection: Connection, campaign_id: int, rater_id: int, *, now: float, rng: random.Random, holding: Collection[str] = ()
+    connection: Connection,
+    row: RowMapping,
+    config: CampaignConfig,
+    rater_id: int,
+    *,
+    now: float,
+    rng: random.Random,
+    holding: Collection[str] = (),
 ) -> Lease | None:
-    """What the rater is to do next; None where there is nothing for them.
+    """What the rater is to do next in a campaign, `row` with its settings; None where there is nothing for them.
 
     An item they hold already, and that is not among `holding` (what their tab has at hand), comes first. Raises ConflictError
     while the campaign is paused or closed.
     """
-    row = campaigns.get(connection, campaign_id)
     if row["status"] != "open":
         raise ConflictError(f"the campaign is {row['status']}: nothing is handed out")
-    config = campaigns.config_of(row)
-    expire(connection, now=now)
-    held = _held(connection, campaign_id, rater_id)
+    campaign_id = row["id"]
+    held = _held(connection, campaign_id, rater_id, now)
     waiting = [found for found in held if found.lease_id not in holding]
     if waiting or len(held) >= config.max_held:
         return _renewed(connection, (waiting or held)[0], config, now)
@@ -84,25 +89,38 @@ def lease_item(connection: Connection, item_id: int, rater_id: int, *, now: floa
     return _lease_slot(connection, row, rater_id, config, now, rng)
 
 
-def get(connection: Connection, lease_id: str, rater_id: int | None = None, *, lock: bool = False) -> Lease:
-    """A lease; with `rater_id`, only where it is theirs. Raises NotFoundError.
+_GET = (
+    select(lease, campaign.c.name, campaign.c.config, campaign.c.guideline_id)
+    .join(campaign, campaign.c.id == lease.c.campaign_id)
+    .where(lease.c.id == bindparam("of_lease"))
+)
+_GET_LOCKED = _GET.with_for_update(of=lease)
+
+
+def get(connection: Connection, lease_id: str, rater_id: int | None = None) -> Lease:
+    """A lease; with `rater_id`, only where it is theirs. Raises NotFoundError."""
+    return with_campaign(connection, lease_id, rater_id)[0]
+
+
+def with_campaign(
+    connection: Connection, lease_id: str, rater_id: int | None = None, *, lock: bool = False
+) -> tuple[Lease, RowMapping]:
+    """The same with its campaign's name, settings and guideline.
 
     `lock` has other processes wait with the same lease until this transaction ends; SQLite's one writer needs none.
     """
-    query = select(lease).where(lease.c.id == lease_id)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    row = connection.execute(_GET_LOCKED if lock else _GET, {"of_lease": lease_id}).mappings().one_or_none()
     if row is None or rater_id not in {None, row["rater_id"]}:
         raise NotFoundError("this item is not in your hands. Go back to the start page and take the next one.")
-    return _lease(row)
+    return _lease(row), row
 
 
 def renew(connection: Connection, lease_id: str, rater_id: int, *, now: float) -> float:
     """The rater is still at work: the lease runs anew. Returns when it ends. A lease that was lost stays lost."""
-    found = get(connection, lease_id, rater_id)
-    config = campaigns.config_of(campaigns.get(connection, found.campaign_id))
+    found, row = with_campaign(connection, lease_id, rater_id)
     if found.state != "held":
         return found.expires_at
-    return _renewed(connection, found, config, now).expires_at
+    return _renewed(connection, found, campaigns.config_of(row), now).expires_at
 
 
 def release(connection: Connection, lease_id: str, *, now: float, by: int | None = None) -> None:
@@ -139,26 +157,34 @@ def expire(connection: Connection, *, now: float) -> int:
     return len(ids)
 
 
+_OWN = update(slot).where(
+    slot.c.item_id == bindparam("of_item"), slot.c.lease_id == bindparam("of_lease"), slot.c.state != "open"
+)
+_CLAIM_OWN = _OWN.values(state=bindparam("new_state")).returning(slot.c.id)
+_FREE = (
+    select(slot.c.id)
+    .where(slot.c.item_id == bindparam("of_item"), slot.c.state == "open")
+    .order_by(slot.c.rank)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_CLAIM_FREE = (
+    update(slot)
+    .where(slot.c.id == _FREE.scalar_subquery())
+    .values(state=bindparam("new_state"), lease_id=bindparam("of_lease"))
+    .returning(slot.c.id)
+)
+
+
 def claim_slot(connection: Connection, found: Lease, state: str) -> int | None:
     """A slot of the lease's item for it: its own, or, where that was given away, another that is open. None = none is left.
 
     `state` is what the slot becomes: "done" for an answer, "leased" for one taken back.
     """
-    own = and_(slot.c.lease_id == found.lease_id, slot.c.state != "open")
-    taken = update(slot).where(slot.c.item_id == found.item_id, own).values(state=state).returning(slot.c.id)
-    slot_id = connection.scalar(taken)
+    values = {"of_item": found.item_id, "of_lease": found.lease_id, "new_state": state}
+    slot_id = connection.scalar(_CLAIM_OWN, values)
     if slot_id is None:
-        free = (
-            select(slot.c.id)
-            .where(slot.c.item_id == found.item_id, slot.c.state == "open")
-            .order_by(slot.c.rank)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
-        )
-        slot_id = connection.scalar(
-            update(slot).where(slot.c.id == free).values(state=state, lease_id=found.lease_id).returning(slot.c.id)
-        )
+        slot_id = connection.scalar(_CLAIM_FREE, values)
     return int(slot_id) if slot_id is not None else None
 
 
@@ -189,17 +215,23 @@ def _take_slot(connection: Connection, campaign_id: int, rater_id: int) -> RowMa
     return connection.execute(_TAKE, values).mappings().one_or_none()
 
 
+_RESPONSES = func.json_array_length(item.c.responses).label("responses")
+_EARLIER = (
+    select(_RESPONSES, lease)
+    .select_from(item)
+    .outerjoin(lease, and_(lease.c.item_id == item.c.id, lease.c.rater_id == bindparam("rater"), lease.c.occasion == 0))
+    .where(item.c.id == bindparam("of_item"))
+)
+
+
 def _lease_slot(
     connection: Connection, slot_row: RowMapping, rater_id: int, config: CampaignConfig, now: float, rng: random.Random
 ) -> Lease:
     """The lease of a slot just taken: the rater's earlier one of that item where there was one, else a new one."""
-    before = connection.execute(
-        select(lease).where(lease.c.item_id == slot_row["item_id"], lease.c.rater_id == rater_id, lease.c.occasion == 0)
-    ).mappings()
-    earlier = before.one_or_none()
-    if earlier is None:
-        count = _responses(connection, slot_row["item_id"])
-        new = _New(slot_row["lease_id"], slot_row["item_id"], slot_row["id"], "task", 0, drawn_order(count, rng))
+    earlier = connection.execute(_EARLIER, {"of_item": slot_row["item_id"], "rater": rater_id}).mappings().one()
+    if earlier["id"] is None:
+        order = drawn_order(earlier["responses"], rng)
+        new = _New(slot_row["lease_id"], slot_row["item_id"], slot_row["id"], "task", 0, order)
         return _insert(connection, new, slot_row["campaign_id"], rater_id, config, now)
     connection.execute(update(slot).where(slot.c.id == slot_row["id"]).values(lease_id=earlier["id"]))
     values = {"state": "held", "slot_id": slot_row["id"], "leased_at": now, "expires_at": _end(config, now)}
@@ -289,6 +321,9 @@ def drawn_order(count: int, rng: random.Random) -> tuple[int, ...]:
     return tuple(order)
 
 
+_INSERT = insert(lease)
+
+
 def _insert(connection: Connection, new: _New, campaign_id: int, rater_id: int, config: CampaignConfig, now: float) -> Lease:
     found = Lease(
         lease_id=new.lease_id,
@@ -305,27 +340,38 @@ def _insert(connection: Connection, new: _New, campaign_id: int, rater_id: int, 
     )
     values = {**vars(found), "id": found.lease_id, "screen_order": list(found.screen_order)}
     del values["lease_id"]
-    connection.execute(insert(lease).values(**values))
+    connection.execute(_INSERT, values)
     return found
 
 
-def _held(connection: Connection, campaign_id: int, rater_id: int) -> list[Lease]:
-    rows = connection.execute(
-        select(lease)
-        .where(
-            lease.c.rater_id == rater_id,
-            lease.c.campaign_id == campaign_id,
-            lease.c.state == "held",
-            lease.c.purpose != "calibration",
-        )
-        .order_by(lease.c.leased_at)
-    ).mappings()
-    return [_lease(row) for row in rows]
+_MINE = and_(
+    lease.c.state == "held",
+    lease.c.rater_id == bindparam("rater"),
+    lease.c.campaign_id == bindparam("campaign"),
+    lease.c.purpose != "calibration",
+)
+_MINE_OR_LATE = (
+    select(lease)
+    .where(or_(_MINE, and_(lease.c.state == "held", lease.c.expires_at < bindparam("now"))))
+    .order_by(lease.c.leased_at)
+)
+
+
+def _held(connection: Connection, campaign_id: int, rater_id: int, now: float) -> list[Lease]:
+    """What a rater holds, once whatever ran out has been released."""
+    rows = connection.execute(_MINE_OR_LATE, {"rater": rater_id, "campaign": campaign_id, "now": now}).mappings()
+    held = [_lease(row) for row in rows]
+    if any(found.expires_at < now for found in held):
+        expire(connection, now=now)
+    return [found for found in held if found.expires_at >= now]
+
+
+_RENEW = update(lease).where(lease.c.id == bindparam("of_lease")).values(expires_at=bindparam("ends"))
 
 
 def _renewed(connection: Connection, found: Lease, config: CampaignConfig, now: float) -> Lease:
     ends = _end(config, now)
-    connection.execute(update(lease).where(lease.c.id == found.lease_id).values(expires_at=ends))
+    connection.execute(_RENEW, {"of_lease": found.lease_id, "ends": ends})
     return replace(found, expires_at=ends)
 
 
@@ -334,8 +380,11 @@ def _open_slots(connection: Connection, lease_ids: Sequence[str]) -> None:
         connection.execute(update(slot).where(slot.c.lease_id.in_(lease_ids)).values(state="open", lease_id=None))
 
 
+_COUNT = select(_RESPONSES).where(item.c.id == bindparam("of_item"))
+
+
 def _responses(connection: Connection, item_id: int) -> int:
-    return len(connection.scalar(select(item.c.responses).where(item.c.id == item_id)) or ())
+    return int(connection.scalar(_COUNT, {"of_item": item_id}) or 0)
 
 
 def _end(config: CampaignConfig, now: float) -> float:
@@ -343,6 +392,16 @@ def _end(config: CampaignConfig, now: float) -> float:
 
 
 def _lease(row: RowMapping) -> Lease:
-    values = {**row, "lease_id": row["id"], "screen_order": tuple(row["screen_order"])}
-    del values["id"]
-    return Lease(**values)
+    return Lease(
+        lease_id=row["id"],
+        campaign_id=row["campaign_id"],
+        item_id=row["item_id"],
+        rater_id=row["rater_id"],
+        slot_id=row["slot_id"],
+        purpose=row["purpose"],
+        occasion=row["occasion"],
+        screen_order=tuple(row["screen_order"]),
+        state=row["state"],
+        leased_at=row["leased_at"],
+        expires_at=row["expires_at"],
+    )

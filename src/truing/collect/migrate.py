@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from truing.collect.transaction import begin
 from truing.errors import TruingError
 
 FOLDER = Path(__file__).parent / "migrations"
@@ -73,11 +74,12 @@ def _run(engine: Engine, step: Callable[[Config], None]) -> None:
 
 def _run_at_once(engine: Engine, step: Callable[[Config], None]) -> None:
     config = _config()
-    with engine.execution_options(writes=True).connect() as connection:
+    with engine.connect() as connection:
         is_sqlite = engine.dialect.name == "sqlite"
         if is_sqlite:  # a table that is rebuilt is dropped for a moment, which foreign keys would refuse
             _pragma(connection, "foreign_keys=OFF")
         with connection.begin():
+            begin(connection, writes=True)
             if not is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
             config.attributes["connection"] = connection

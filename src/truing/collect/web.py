@@ -1,7 +1,8 @@
 """A request: the service that answers it, who asks, and pages for them.
 
 Handlers are plain functions (`def`), run in a pool of threads: they read with `visit.database.read()` and change things with
-`visit.database.write(work)`, which returns once the change is on disk.
+`visit.database.write(work)`, which returns once the change is on disk. Those of the rating screen, asked for all day, are `async`
+and wait for `visit.database.written(work)`: a thread less for each.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from truing.collect.errors import StorageFullError
+from truing.collect.transaction import begin
 
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
@@ -38,7 +39,7 @@ class Writer:
     """The writing thread of a process. `close` lets it finish what is queued."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine.execution_options(writes=True)
+        self._engine = engine
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self.disk_failed = False
         """Whether the disk refused a commit since this was last set to False."""
@@ -85,6 +86,7 @@ class Writer:
     def _commit(self, batch: list[_Job]) -> None:
         try:
             with self._engine.begin() as connection:
+                begin(connection, writes=True)
                 outcomes = [_outcome(connection, job) for job in batch]
         except DBAPIError as error:
             self._failed(batch, error)
@@ -121,12 +123,12 @@ FULL = (
 def _outcome(connection: Connection, job: _Job) -> tuple[Any, Exception | None]:
     """The job's result, or what it raised once its savepoint was undone. A broken transaction is raised instead."""
     for attempt in (1, 2):
-        savepoint = connection.begin_nested()
+        connection.exec_driver_sql("SAVEPOINT job")
         try:
             result = job.work(connection)
-            savepoint.commit()
+            connection.exec_driver_sql("RELEASE SAVEPOINT job")
         except IntegrityError as error:
-            savepoint.rollback()
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
             if attempt == 2:
                 return None, error
             # Somebody was first: looked at again, the same submission finds what is there.
@@ -134,7 +136,7 @@ def _outcome(connection: Connection, job: _Job) -> tuple[Any, Exception | None]:
         except OperationalError:
             raise
         except Exception as error:  # noqa: BLE001  (belongs to whoever asked for the work)
-            savepoint.rollback()
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
             return None, error
         else:
             return result, None

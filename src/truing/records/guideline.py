@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import cached_property
 from typing import Self
 
 from truing.records.base import Record
@@ -25,7 +26,7 @@ class Guideline(Record):
     version: int
     text: str
 
-    @property
+    @cached_property
     def guideline_hash(self) -> str:
         """sha256 (hex) of the text: what each judgment carries."""
         return hashlib.sha256(self.text.encode()).hexdigest()
@@ -35,7 +36,7 @@ class Guideline(Record):
         """The ids of the clauses, in order."""
         return tuple(match["id"] for match in _CLAUSE.finditer(self.text))
 
-    @property
+    @cached_property
     def sections(self) -> tuple[Clause, ...]:
         """The text cut at its clauses, in order; what stands before the first one comes first, where there is any."""
         matches = list(_CLAUSE.finditer(self.text))

@@ -71,7 +71,9 @@ class Desk:
         for i in range(n):
 
             def step(connection, i=i):
-                found = leases.next_lease(connection, campaign_id, rater_id, now=NOW + i, rng=random.Random(i))
+                row = campaigns.get(connection, campaign_id)
+                config = campaigns.config_of(row)
+                found = leases.next_lease(connection, row, config, rater_id, now=NOW + i, rng=random.Random(i))
                 if found is None:
                     return None
                 shown = on_screen((answer,), found.screen_order)

@@ -144,9 +144,10 @@ def test_remarks_go_along(desk):
     def step(connection):
         import random
 
-        from truing.collect import leases
+        from truing.collect import campaigns, leases
 
-        found = leases.next_lease(connection, campaign_id, rater, now=NOW, rng=random.Random(0))
+        row = campaigns.get(connection, campaign_id)
+        found = leases.next_lease(connection, row, campaigns.config_of(row), rater, now=NOW, rng=random.Random(0))
         answers = (PairAnswer(choice="first", margin=1), CritiqueAnswer(text="too long"))
         sent = judgments.Submission(lease_id=found.lease_id, idempotency_key="key-12345", answers=answers)
         return judgments.submit(connection, rater, sent, now=NOW)

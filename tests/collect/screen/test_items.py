@@ -17,7 +17,7 @@ from truing.collect.screen import items
 def test_responses_come_in_the_order_of_the_screen(world):
     lease = take(world.database, world.campaign_id, world.rater_id)
     with world.database.read() as connection:
-        found = items.blinded(connection, lease)
+        found, _ = items.blinded(connection, lease)
     stored = ("First answer 0.", "Second answer 0, which is longer.")
     assert found.responses == tuple(stored[i] for i in lease.screen_order)
     assert found.messages[-1].content == "Question task 0?"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, RowMapping, delete, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, or_, select, update
 
 from truing.collect import audit
 from truing.collect.accounts.secret import hashed, new_secret
@@ -30,11 +30,16 @@ def end(connection: Connection, secret: str) -> None:
     connection.execute(delete(session).where(session.c.id_hash == hashed(secret)))
 
 
+_FIND = (
+    select(account, session.c.created_at.label("started_at"), session.c.seen_at)
+    .join(session, session.c.account_id == account.c.id)
+    .where(session.c.id_hash == bindparam("of_session"), account.c.disabled_at.is_(None), account.c.erased_at.is_(None))
+)
+
+
 def find(connection: Connection, secret: str, config: ServiceConfig, *, now: float) -> tuple[RowMapping, float]:
     """The account of a session, and when it was last used. Raises NotSignedInError where it is unknown or has run out."""
-    mine = select(account, session.c.created_at.label("started_at"), session.c.seen_at)
-    may = (session.c.id_hash == hashed(secret), account.c.disabled_at.is_(None), account.c.erased_at.is_(None))
-    row = connection.execute(mine.join(session, session.c.account_id == account.c.id).where(*may)).mappings().one_or_none()
+    row = connection.execute(_FIND, {"of_session": hashed(secret)}).mappings().one_or_none()
     if row is None:
         raise NotSignedInError("you are not signed in")
     is_idle = now > row["seen_at"] + config.session_idle_minutes * MINUTE_S

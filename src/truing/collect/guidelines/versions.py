@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydantic import JsonValue
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
 from truing.collect import audit
 from truing.collect.errors import ConflictError, NotFoundError, ServiceError
@@ -86,9 +87,12 @@ def check(name: str, text: str) -> None:
         raise ServiceError(f"text: two clauses have the id {twice[0]!r}; ids tell clauses apart")
 
 
+_GET = select(guideline).where(guideline.c.id == bindparam("guideline_id"))
+
+
 def get(connection: Connection, guideline_id: int) -> Version:
     """A version by its id. Raises NotFoundError."""
-    row = connection.execute(select(guideline).where(guideline.c.id == guideline_id)).mappings().one_or_none()
+    row = connection.execute(_GET, {"guideline_id": guideline_id}).mappings().one_or_none()
     if row is None:
         raise NotFoundError("there is no such guideline")
     return _version(row)
@@ -134,10 +138,14 @@ def confirm(connection: Connection, account_id: int, guideline_id: int, *, now: 
         connection.execute(insert(guideline_read).values(**row))
 
 
+_READ = select(guideline_read.c.read_at).where(
+    guideline_read.c.account_id == bindparam("account"), guideline_read.c.guideline_id == bindparam("guideline")
+)
+
+
 def has_confirmed(connection: Connection, account_id: int, guideline_id: int) -> bool:
     """Whether a person has confirmed this very version."""
-    same = (guideline_read.c.account_id == account_id, guideline_read.c.guideline_id == guideline_id)
-    return connection.scalar(select(guideline_read.c.read_at).where(*same)) is not None
+    return connection.scalar(_READ, {"account": account_id, "guideline": guideline_id}) is not None
 
 
 def last_confirmed(connection: Connection, account_id: int, name: str) -> Version | None:
@@ -162,5 +170,10 @@ def _normal(text: str) -> str:
 
 
 def _version(row: RowMapping) -> Version:
-    made = Guideline(version=row["version"], text=row["text"])
-    return Version(row["id"], row["name"], row["change_note"], row["created_at"], made)
+    return Version(row["id"], row["name"], row["change_note"], row["created_at"], _guideline(row["version"], row["text"]))
+
+
+@lru_cache(maxsize=64)
+def _guideline(version: int, text: str) -> Guideline:
+    """One object a text, so that its clauses and its hash are worked out once, not for every item shown under it."""
+    return Guideline(version=version, text=text)

@@ -40,6 +40,13 @@ _CLASSES = {
     "th": {"number"},
     "td": {"number"},
 }
+_CLEANER = nh3.Cleaner(
+    tags=_TAGS,
+    attributes=_ATTRIBUTES,
+    allowed_classes=_CLASSES,
+    url_schemes={"http", "https"},
+    link_rel="noreferrer noopener nofollow",
+)
 
 
 def render(text: str, *, under: int = 2, live_links: bool = False) -> Markup:
@@ -60,15 +67,7 @@ def render(text: str, *, under: int = 2, live_links: bool = False) -> Markup:
     _outline(tokens, under)
     parser = _parser()
     html = parser.renderer.render(tokens, parser.options, {"live_links": live_links})
-    clean = nh3.clean(
-        html,
-        tags=_TAGS,
-        attributes=_ATTRIBUTES,
-        allowed_classes=_CLASSES,
-        url_schemes={"http", "https"},
-        link_rel="noreferrer noopener nofollow",
-    )
-    return Markup(clean)  # noqa: S704 - sanitised in the line above
+    return Markup(_CLEANER.clean(html))  # noqa: S704 - sanitised here
 
 
 def _parse(text: str) -> list[Token]:

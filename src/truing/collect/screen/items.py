@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 from pydantic import JsonValue
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, and_, bindparam, select
 
-from truing.collect import campaigns, judgments, leases
+from truing.collect import campaigns, leases
 from truing.collect.answers import Answer, Answers, on_screen
 from truing.collect.errors import NotFoundError
 from truing.collect.guidelines import versions
@@ -17,7 +17,7 @@ from truing.collect.guidelines.diff import compare
 from truing.collect.leases import Lease
 from truing.collect.rendering.diff import change, side, word_diff
 from truing.collect.rendering.markdown import render
-from truing.collect.schema import item
+from truing.collect.schema import draft, item, judgment
 from truing.collect.screen.view import Blinded, TaskView, task_view
 from truing.records import Clause, Prompt
 
@@ -49,12 +49,12 @@ class GuidelinePanel:
 
 def task(connection: Connection, lease_id: str, rater_id: int) -> TaskView:
     """An item that the rater has in their hands. Raises NotFoundError where it is not theirs."""
-    return view(connection, leases.get(connection, lease_id, rater_id))
+    return view(connection, *leases.with_campaign(connection, lease_id, rater_id))
 
 
 def difference(connection: Connection, lease_id: str, rater_id: int) -> tuple[Markup, Markup]:
     """Both answers as they were written, each with what the other has not marked. Raises NotFoundError."""
-    found = blinded(connection, leases.get(connection, lease_id, rater_id))
+    found = blinded(connection, leases.get(connection, lease_id, rater_id))[0]
     if len(found.responses) != 2:
         raise NotFoundError("only two answers are compared word by word")
     pieces = word_diff(*found.responses)
@@ -63,20 +63,39 @@ def difference(connection: Connection, lease_id: str, rater_id: int) -> tuple[Ma
 
 def response_text(connection: Connection, lease_id: str, rater_id: int, place: int) -> str:
     """The response at a place of the screen as it was written, to start a rewrite from. Raises NotFoundError."""
-    responses = blinded(connection, leases.get(connection, lease_id, rater_id)).responses
+    responses = blinded(connection, leases.get(connection, lease_id, rater_id))[0].responses
     if not 0 <= place < len(responses):
         raise NotFoundError("there is no answer at that place")
     return responses[place]
 
 
-def blinded(connection: Connection, found: Lease) -> Blinded:
-    """A lease's item as a rater may know it. The policies, and what else would tell, are not even read."""
-    row = connection.execute(select(item.c.prompt, item.c.responses).where(item.c.id == found.item_id)).one()
-    return Blinded(
+_ANSWER = (judgment.c.answers, judgment.c.flags, judgment.c.clause, judgment.c.active_s)
+_SHOWN = (
+    select(item.c.prompt, item.c.responses, draft.c.content, *_ANSWER)
+    .select_from(item)
+    .outerjoin(draft, draft.c.lease_id == bindparam("of_lease"))
+    .outerjoin(judgment, and_(judgment.c.lease_id == bindparam("of_lease"), judgment.c.is_current))
+    .where(item.c.id == bindparam("of_item"))
+)
+
+
+def blinded(connection: Connection, found: Lease) -> tuple[Blinded, dict[str, JsonValue]]:
+    """A lease's item as a rater may know it, and what they have of an answer to it: unfinished work, or one taken back.
+
+    The policies, and what else would tell, are not even read.
+    """
+    row = connection.execute(_SHOWN, {"of_item": found.item_id, "of_lease": found.lease_id}).one()
+    shown = Blinded(
         lease_id=found.lease_id,
         messages=Prompt.model_validate(row.prompt).messages,
         responses=tuple(row.responses[index] for index in found.screen_order),
     )
+    if row.content is not None:
+        return shown, row.content
+    if row.answers is None:
+        return shown, {}
+    fields = fields_of(on_screen(Answers.validate_python(row.answers), found.screen_order))
+    return shown, {"fields": {**fields, "flag": row.flags, "clause": row.clause}, "active_s": row.active_s}
 
 
 def guideline_panel(connection: Connection, campaign_id: int, rater_id: int) -> GuidelinePanel:
@@ -117,32 +136,20 @@ def fields_of(answers: Sequence[Answer]) -> dict[str, JsonValue]:
     return fields
 
 
-def view(connection: Connection, found: Lease) -> TaskView:
-    """A lease's item as the screen shows it."""
-    row = campaigns.get(connection, found.campaign_id)
+def view(connection: Connection, found: Lease, row: RowMapping) -> TaskView:
+    """A lease's item as the screen shows it; `row` is its campaign."""
     config = campaigns.config_of(row)
     shown = versions.get(connection, row["guideline_id"]).guideline if row["guideline_id"] is not None else None
+    item_shown, answer = blinded(connection, found)
     return task_view(
-        blinded(connection, found),
+        item_shown,
         config.tasks,
         flags=config.flags,
         clauses=shown.sections if shown else (),
         guideline_hash=shown.guideline_hash if shown else "",
-        draft=_draft(connection, found),
+        draft=answer,
         is_veiled=config.exposure.harmful,
     )
-
-
-def _draft(connection: Connection, found: Lease) -> dict[str, JsonValue]:
-    """Unfinished work; or the answer that was taken back."""
-    kept = judgments.read_draft(connection, found.lease_id)
-    if kept is not None:
-        return kept
-    last = judgments.current(connection, found)
-    if last is None:
-        return {}
-    fields = fields_of(on_screen(Answers.validate_python(last["answers"]), found.screen_order))
-    return {"fields": {**fields, "flag": last["flags"], "clause": last["clause"]}, "active_s": last["active_s"]}
 
 
 def _section(clause: Clause | None, kind: str = "", before: Clause | None = None) -> Section:

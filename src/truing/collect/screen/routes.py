@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 from pydantic import Field, JsonValue
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 
 from truing.collect import campaigns, judgments, leases
 from truing.collect.accounts import own_settings
@@ -67,17 +68,17 @@ def save_settings(visit: Visitor, form: Form) -> Response:
 
 
 @router.get("/{campaign_id}")
-def rating_page(visit: Visitor, campaign_id: int) -> HTMLResponse:
+async def rating_page(visit: Visitor, campaign_id: int) -> HTMLResponse:
     """The screen with the rater's next item. Raises OnboardingError where something else comes first."""
-    with visit.database.read() as connection:
-        row = campaigns.get(connection, campaign_id)
+    row = await run_in_threadpool(_campaign, visit, campaign_id)
+    content = await _next_part(visit, campaign_id, ())
     settings = settings_of(visit.account["settings"])
     return visit.page(
         "screen/rate.html",
         campaign={"id": row["id"], "name": row["name"]},
         rater=visit.account["pseudonym"],
         has_guideline=row["guideline_id"] is not None,
-        content=Markup(_next_part(visit, campaign_id, ())),  # noqa: S704 - a template made it
+        content=Markup(content),  # noqa: S704 - a template made it
         actions=ACTIONS,
         keys=settings.key_of,
         key_label=key_label,
@@ -85,11 +86,18 @@ def rating_page(visit: Visitor, campaign_id: int) -> HTMLResponse:
     )
 
 
+def _campaign(visit: Visit, campaign_id: int) -> RowMapping:
+    with visit.database.read() as connection:
+        return campaigns.get(connection, campaign_id)
+
+
 @router.get("/{campaign_id}/next")
-def next_part(visit: Visitor, campaign_id: int, holding: Annotated[tuple[str, ...], Query(max_length=20)] = ()) -> HTMLResponse:
+async def next_part(
+    visit: Visitor, campaign_id: int, holding: Annotated[tuple[str, ...], Query(max_length=20)] = ()
+) -> HTMLResponse:
     """The next item's part of the page; `holding` are the leases that the tab has at hand."""
     try:
-        return HTMLResponse(_next_part(visit, campaign_id, holding))
+        return HTMLResponse(await _next_part(visit, campaign_id, holding))
     except OnboardingError as error:
         return HTMLResponse(_nothing(visit, "Something comes first", str(error), (f"/campaigns/{campaign_id}/start", "Go on")))
 
@@ -126,48 +134,54 @@ def response_text(visit: Visitor, lease_id: str, place: int) -> PlainTextRespons
 
 
 @router.put("/task/{lease_id}/draft", status_code=204)
-def save_draft(visit: Visitor, lease_id: str, draft: DraftContent) -> None:
+async def save_draft(visit: Visitor, lease_id: str, draft: DraftContent) -> None:
     """Keep unfinished work."""
     content = draft.model_dump(mode="json")
-    visit.database.write(lambda c: judgments.save_draft(c, visit.account["id"], lease_id, content, now=visit.now))
+    await visit.database.written(lambda c: judgments.save_draft(c, visit.account["id"], lease_id, content, now=visit.now))
 
 
 @router.post("/submit")
-def submit(visit: Visitor, submission: Submission) -> Acknowledgement:
+async def submit(visit: Visitor, submission: Submission) -> Acknowledgement:
     """Keep an answer or a skip. Answered only once it is on disk."""
-    return visit.database.write(lambda c: judgments.submit(c, visit.account["id"], submission, now=visit.now))
+    return await visit.database.written(lambda c: judgments.submit(c, visit.account["id"], submission, now=visit.now))
 
 
 @router.post("/undo")
-def undo(visit: Visitor, sent: Undo) -> Acknowledgement:
+async def undo(visit: Visitor, sent: Undo) -> Acknowledgement:
     """Take an answer back."""
     rater_id = visit.account["id"]
-    return visit.database.write(lambda c: judgments.undo(c, rater_id, sent.lease_id, sent.idempotency_key, now=visit.now))
+    return await visit.database.written(lambda c: judgments.undo(c, rater_id, sent.lease_id, sent.idempotency_key, now=visit.now))
 
 
-def _next_part(visit: Visit, campaign_id: int, holding: tuple[str, ...]) -> str:
+async def _next_part(visit: Visit, campaign_id: int, holding: tuple[str, ...]) -> str:
     rater_id = visit.account["id"]
 
-    def work(connection: Connection) -> Lease | Composing | Waiting | None:
+    def work(connection: Connection) -> tuple[Lease | Composing | Waiting | None, RowMapping]:
         now, rng = visit.now, visit.rng
-        if campaigns.config_of(campaigns.get(connection, campaign_id)).live is not None:
+        row = campaigns.get(connection, campaign_id)
+        config = campaigns.config_of(row)
+        if config.live is not None:
             at = conversations.state(connection, campaign_id, rater_id, now=now, rng=rng)
             if at is not None:
-                return leases.get(connection, at.lease_id) if isinstance(at, Comparing) else at
-        return leases.next_lease(connection, campaign_id, rater_id, now=now, rng=rng, holding=holding)
+                return (leases.get(connection, at.lease_id) if isinstance(at, Comparing) else at), row
+        return leases.next_lease(connection, row, config, rater_id, now=now, rng=rng, holding=holding), row
 
     try:
-        found = visit.database.write(work)
+        found, row = await visit.database.written(work)
     except OnboardingError:
         raise
     except (ConflictError, NotAllowedError) as error:
         return _nothing(visit, "Nothing is handed out just now", str(error))
     if found is None:
         return _nothing(visit, "That was all for you", "Every item of this campaign that you can rate has been rated. Thank you.")
+    return await run_in_threadpool(_shown, visit, found, row)
+
+
+def _shown(visit: Visit, found: Lease | Composing | Waiting, row: RowMapping) -> str:
     if not isinstance(found, Lease):
         return chat_part(visit, found)
     with visit.database.read() as connection:
-        view = items.view(connection, found)
+        view = items.view(connection, found, row)
     return _task_part(visit, view)
 
 
