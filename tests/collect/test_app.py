@@ -1,6 +1,8 @@
 import contextlib
 import errno
+import json
 
+import anyio
 import pytest
 from tests.collect.full_disk import full
 from tests.collect.people_world import add_campaign, add_items
@@ -63,6 +65,61 @@ def test_bodies_have_a_limit_declared_or_not(world):
 
     kind = {"content-type": "application/x-www-form-urlencoded"}
     assert browser.post("/sign-in", content=chunks(), headers=kind).status_code == 413
+
+
+UPLOADS = (
+    "/api/v1/campaigns/1/comparisons",
+    "/api/v1/campaigns/1/items",
+    "/api/v1/campaigns/1/imports?file_name=a.jsonl",
+    "/lead/campaigns",
+    "/lead/campaigns/1/items",
+)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"])
+@pytest.mark.parametrize("path", UPLOADS)
+def test_of_whoever_may_not_upload_nothing_is_read(world, path, kind):
+    rater = world.signed_in("rater")
+    reader = world.api("read")
+    strangers = {
+        "nobody": {},
+        "visitor": {"cookie": "truing-visitor=made-up"},
+        "rater": {"cookie": f"truing={rater.cookies['truing']}"},
+        "reader": {"authorization": reader.headers["authorization"]},
+    }
+    for name, headers in strangers.items():
+        sent = {"content-type": kind, "content-length": str(64 << 20), **headers}
+        status, read = unread(world.app, path, sent)
+        assert (status, read) in {(401, 0), (403, 0)}, name
+
+
+def unread(app, path, headers):
+    """The status that a POST is answered with, and how often its body was asked for."""
+    read, statuses = [], []
+    path, _, query = path.partition("?")
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": query.encode()}
+    scope |= {"headers": [(name.encode(), value.encode()) for name, value in headers.items()], "http_version": "1.1"}
+    scope |= {"scheme": "http", "server": ("testserver", 80), "client": ("test", 1), "root_path": ""}
+
+    async def receive():
+        read.append(None)
+        return {"type": "http.request", "body": b"x" * 1000, "more_body": len(read) < 100}
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    anyio.run(app, scope, receive, send)
+    return statuses[0], len(read)
+
+
+def test_what_brings_no_file_is_small_on_the_api_too(world):
+    program = world.api("read", "campaigns", "export", "webhooks", "people", "replies")
+    limit = world.config.max_body_bytes
+    for path in ("guidelines", "campaigns", "exports", "webhooks", "tokens", "replies/take", "campaigns/1/status"):
+        assert program.post(f"/api/v1/{path}", content=b"x" * (limit + 1)).status_code == 413, path
+    comparisons = json.dumps({"comparisons": [], "batch": "x" * limit})
+    assert program.post("/api/v1/campaigns/1/comparisons", content=comparisons).status_code == 422
 
 
 def test_a_change_needs_the_token_of_its_own_session(world):

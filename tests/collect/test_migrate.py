@@ -1,46 +1,126 @@
 from __future__ import annotations
 
+import random
+from collections import Counter
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import func, inspect, select, text
+from sqlalchemy import CheckConstraint, inspect, select, text
+from tests.collect import postgres
 from tests.collect.full_disk import full
 from tests.collect.people_world import add_account, add_campaign, add_items, answer, take
 
-from truing.collect import migrate
+from truing.collect import campaigns, idempotency, migrate
+from truing.collect.chat import conversations
+from truing.collect.chat.config import LiveConfig, SampledConfig
 from truing.collect.database import open_database, open_engine
-from truing.collect.schema import account, judgment, metadata
+from truing.collect.exchange import exports
+from truing.collect.new_items import read_items
+from truing.collect.onboarding import admission
+from truing.collect.onboarding.config import OnboardingConfig
+from truing.collect.onboarding.steps import Step
+from truing.collect.schema import account, item, judgment, lease, metadata, onboarding, qualification, slot
+from truing.collect.webhooks import deliveries, registry
 from truing.errors import TruingError
+from truing.records import Message
 
 
-def test_the_migrations_make_the_schema_that_the_code_knows(tmp_path):
-    engine = open_engine(tmp_path / "a.sqlite")
-    migrate.upgrade(engine)
-    with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+@pytest.fixture(scope="module")
+def server():
+    """A PostgreSQL of the tests' own."""
+    if postgres.missing():
+        pytest.skip(postgres.missing())
+    with postgres.running() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request, tmp_path):
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "a.sqlite")
+        return
+    url = request.getfixturevalue("server")
+    yield url
+    engine = open_engine(url)
+    migrate.downgrade(engine, "base")
     engine.dispose()
 
 
-def test_down_a_version_and_up_again_keeps_what_was_judged(tmp_path):
-    database = open_database(tmp_path / "a.sqlite")
+def test_the_migrations_make_the_schema_that_the_code_knows(location):
+    engine = open_engine(location)
+    migrate.upgrade(engine)
+    assert unlike_the_code(engine) == []
+    engine.dispose()
+
+
+def unlike_the_code(engine):
+    """Where a database's schema and the code's differ."""
+    with engine.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), metadata)
+        checks = inspect(connection).get_multi_check_constraints()
+    there = Counter({table: len(names) for (_, table), names in checks.items()})
+    wanted = Counter(t.name for t in metadata.tables.values() for c in t.constraints if isinstance(c, CheckConstraint))
+    return [*found, *(wanted - there)]
+
+
+def fill(database):
+    """What a service has after a day's work, in every table that a migration changes. Returns (rater, campaign)."""
     rater = add_account(database, "rater-1")
-    campaign = add_campaign(database)
+    campaign = add_campaign(database, onboarding=OnboardingConfig(calibration_items=1), overlap=2)
     add_items(database, campaign, 2)
-    answer(database, rater, take(database, campaign, rater))
-    database.close()
-    engine = open_engine(tmp_path / "a.sqlite")
-    first, *_ = migrate.revisions()
-    migrate.downgrade(engine, first)
-    assert "api_reply" not in inspect(engine).get_table_names()
-    migrate.upgrade(engine)
+    add_items(database, campaign, 1, purpose="calibration")
+    database.write(lambda c: admission.record_step(c, rater, campaign, Step.CONSENT, {}, now=5.0))
+    for now in (10.0, 20.0):
+        answer(database, rater, take(database, campaign, rater, now=now), now=now + 5)
+    live = add_campaign(database, "live", overlap=1, live=LiveConfig(policies=("a", "b")))
+    database.write(lambda c: conversations.say(c, live, rater, "Hello?", now=30.0, rng=random.Random(0)))
+    sampled = add_campaign(database, "sampled", sampled=SampledConfig(policies=("a", "b")))
+    database.write(lambda c: campaigns.add_items(c, sampled, read_items(b"Where is the cat?\n"), now=30.0))
+    hook = ("https://example.org/hook", ("export.begun",), b"key")
+    database.write(lambda c: registry.create(c, *hook, draw="one", now=30.0))
+    database.write(lambda c: exports.begin(c, "june", exports.ExportConfig(campaigns=("pairs",)), now=40.0))
+    database.write(lambda c: deliveries.fan_out(c, now=50.0))
+    reply = Message(role="user", content=".")
+    database.write(lambda c: idempotency.once(c, rater, "key-0001", "request", lambda _: reply, now=50.0))
+    return rater, campaign
+
+
+def kept(engine):
+    """What no migration may touch."""
     with engine.connect() as connection:
-        assert connection.scalar(select(func.count()).select_from(judgment)) == 1
-        assert connection.scalars(select(account.c.pseudonym)).all() == ["rater-1"]
+        whole = [connection.execute(select(t).order_by(*t.primary_key)).all() for t in (account, item, slot, lease, judgment)]
+        steps = connection.execute(select(onboarding.c.step, onboarding.c.result).order_by(onboarding.c.id)).all()
+        return [*whole, steps, connection.execute(select(qualification.c.name, qualification.c.status)).all()]
+
+
+def test_every_revision_goes_down_and_up_again_and_keeps_what_was_judged(location):
+    database = open_database(location)
+    rater, campaign = fill(database)
+    database.close()
+    engine = open_engine(location)
+    before = kept(engine)
+    for revision in migrate.revisions()[-2::-1]:
+        migrate.downgrade(engine, revision)
+        assert kept(engine) == before, revision
+    assert "api_reply" not in inspect(engine).get_table_names()
+    for revision in migrate.revisions()[1:]:
+        migrate.upgrade(engine, revision)
+        assert kept(engine) == before, revision
+    assert unlike_the_code(engine) == []
     engine.dispose()
+    database = open_database(location)
+    answer(database, rater, take(database, campaign, rater, now=60.0), now=65.0)
+    made = database.write(lambda c: exports.begin(c, "july", exports.ExportConfig(campaigns=("pairs",)), now=70.0))
+    exports.freeze(database, made)
+    with database.read() as connection:
+        assert exports.get(connection, made)["state"] == "writing"
+    database.close()
 
 
-def test_all_the_way_down_leaves_nothing(tmp_path):
-    engine = open_engine(tmp_path / "a.sqlite")
+def test_all_the_way_down_leaves_nothing(location):
+    engine = open_engine(location)
     migrate.upgrade(engine)
     migrate.downgrade(engine, "base")
     assert set(inspect(engine).get_table_names()) <= {"alembic_version"}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
-from sqlalchemy import func, inspect, select
+from sqlalchemy import func, select
 from tests.collect import postgres
 from tests.collect.people_world import add_account, add_campaign, add_items, answer, take
 
 from truing.collect import judgments, migrate
 from truing.collect.database import open_database, open_engine
-from truing.collect.schema import judgment, metadata, slot
+from truing.collect.errors import FrozenError
+from truing.collect.exchange import exports
+from truing.collect.schema import export_member, judgment, slot
 
 pytestmark = pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "it is there")
 
@@ -33,17 +35,6 @@ def writers(url):
     yield opened
     for one in opened:
         one.close()
-
-
-def test_migrations_make_the_tables_go_down_and_come_back(url):
-    engine = open_engine(url)
-    migrate.upgrade(engine)
-    assert set(metadata.tables) <= set(inspect(engine).get_table_names())
-    migrate.downgrade(engine, "base")
-    assert set(inspect(engine).get_table_names()) == {"alembic_version"}
-    migrate.upgrade(engine)
-    migrate.downgrade(engine, "base")
-    engine.dispose()
 
 
 def test_two_processes_hand_out_no_slot_twice_and_take_each_answer_once(writers):
@@ -113,6 +104,46 @@ def test_the_same_answer_sent_to_two_processes_at_once_gets_one_acknowledgement(
         assert one == others[0].result()
     with writers[0].read() as connection:
         assert connection.scalar(select(func.count()).select_from(judgment)) == 1
+
+
+@pytest.fixture
+def answered(writers):
+    """An export that was begun on one answer; (rater, lease, export)."""
+    campaign_id = add_campaign(writers[0], overlap=1)
+    add_items(writers[0], campaign_id, 1)
+    rater = add_account(writers[0], "rater-1")
+    found = take(writers[0], campaign_id, rater)
+    answer(writers[0], rater, found)
+    config = exports.ExportConfig(campaigns=("pairs",))
+    return rater, found, writers[0].write(lambda c: exports.begin(c, "june", config, now=30.0))
+
+
+def taken_back(database, rater, found):
+    return database.write(lambda c: judgments.undo(c, rater, found.lease_id, "undo-key", now=40.0))
+
+
+def test_what_another_process_is_freezing_is_not_taken_back(writers, answered):
+    rater, found, export_id = answered
+    with ThreadPoolExecutor(1) as pool:
+        with writers[0].engine.begin() as freezing:
+            exports.freeze_step(freezing, export_id)
+            undo = pool.submit(taken_back, writers[1], rater, found)
+            wait([undo], timeout=1.0)
+        with pytest.raises(FrozenError):
+            undo.result()
+
+
+def test_what_another_process_is_taking_back_is_not_frozen(writers, answered):
+    rater, found, export_id = answered
+    with ThreadPoolExecutor(1) as pool:
+        with writers[0].engine.begin() as undoing:
+            judgments.undo(undoing, rater, found.lease_id, "undo-key", now=40.0)
+            freeze = pool.submit(exports.freeze, writers[1], export_id)
+            wait([freeze], timeout=1.0)
+        freeze.result()
+    with writers[0].read() as connection:
+        assert connection.scalar(select(func.count()).select_from(export_member)) == 0
+        assert exports.get(connection, export_id)["exclusions"] == {}
 
 
 def test_a_server_that_is_not_there_is_said_without_its_password():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -63,3 +64,23 @@ def test_an_error_does_not_say_what_was_written(database):
     with pytest.raises(IntegrityError) as raised:
         database.write(clash)
     assert "secret word" not in str(raised.value)
+
+
+def test_work_that_is_cancelled_in_the_queue_is_not_done_and_the_next_is(database):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_):
+        begun.set()
+        go_on.wait(timeout=5.0)
+
+    before = database.writer.submit(hold_up)
+    begun.wait()
+    done = []
+    cancelled = database.writer.submit(lambda _: done.append("cancelled"))
+    after = database.writer.submit(lambda _: done.append("after"))
+    assert cancelled.cancel()
+    assert not before.cancel()
+    go_on.set()
+    after.result(timeout=10.0)
+    assert done == ["after"]
+    assert before.result() is None

@@ -21,10 +21,12 @@ from truing.collect.errors import NotAllowedError, ServiceError
 from truing.collect.guidelines import versions
 from truing.collect.new_items import read_items
 from truing.collect.schema import account, item, judgment
+from truing.collect.uploads import upload_route
 from truing.collect.web import Serving, authorize
 from truing.records import Record
 
 router = APIRouter(prefix="/api/v1", tags=["core"])
+uploads = APIRouter(route_class=upload_route(authorize))
 
 LARGEST_PAGE = 1000
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE)]
@@ -181,7 +183,7 @@ def set_status(request: Request, service: Serving, campaign_id: int, new: NewSta
     return service.database.write(work)
 
 
-@router.post(
+@uploads.post(
     "/campaigns/{campaign_id}/items",
     status_code=201,
     openapi_extra={"requestBody": {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}, "required": True}},
@@ -190,7 +192,6 @@ async def add_items(request: Request, campaign_id: int) -> ItemsAdded:
     """Add items: one JSON object a line, a plain line a prompt. All are added, or none."""
     from fastapi.concurrency import run_in_threadpool
 
-    # Before the body is read: what somebody without a token sends is not kept in memory.
     by = (await run_in_threadpool(authorize, request, "campaigns"))["id"]
     return await run_in_threadpool(_add_items, request, campaign_id, by, await request.body())
 
@@ -272,6 +273,9 @@ def create_invite(request: Request, service: Serving, new: NewInvite) -> InviteV
         lambda connection: invites.create(connection, new.role, service.config, now=service.clock(), by=by["id"])
     )
     return InviteView(link=f"{service.config.public_url}/invite/{secret}")
+
+
+router.include_router(uploads)
 
 
 def _valid(settings: dict[str, Any]) -> CampaignConfig:

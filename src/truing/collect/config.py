@@ -171,9 +171,9 @@ class ServiceConfig(Config):
     sign_in_window_minutes: float = Field(default=15, gt=0)
     """Over how long failed sign-ins are counted."""
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
-    """Largest request from a page."""
+    """Largest request that brings no file."""
     max_upload_bytes: int = Field(default=256 << 20, ge=1024)
-    """Largest request to the API, and largest file of items uploaded on a page."""
+    """Largest upload of comparisons, judgments or items, to the API or on a page."""
     webhook_networks: tuple[str, ...] = ()
     """Private networks (CIDR) that webhooks may post to, beside public addresses and this machine."""
     oidc: OidcConfig | None = None

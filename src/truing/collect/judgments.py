@@ -99,7 +99,8 @@ def undo(connection: Connection, rater_id: int, lease_id: str, idempotency_key: 
     again = _by_key(connection, rater_id, idempotency_key)
     if again is not None:
         return _acknowledgement(connection, again)
-    present = current(connection, found)
+    # Locked before it is looked whether it was exported: an export that another process is freezing has locked it too.
+    present = current(connection, found, lock=True)
     if present is None or present["kind"] == "withdrawn":
         raise ConflictError("there is no answer here to take back")
     config = campaigns.config_of(row)
@@ -119,9 +120,10 @@ def undo(connection: Connection, rater_id: int, lease_id: str, idempotency_key: 
 _CURRENT = select(judgment).where(judgment.c.lease_id == bindparam("of_lease"), judgment.c.is_current)
 
 
-def current(connection: Connection, found: Lease) -> RowMapping | None:
-    """The latest revision of what was answered under a lease."""
-    return connection.execute(_CURRENT, {"of_lease": found.lease_id}).mappings().one_or_none()
+def current(connection: Connection, found: Lease, *, lock: bool = False) -> RowMapping | None:
+    """The latest revision of what was answered under a lease. `lock` as in `leases.with_campaign`."""
+    query = _CURRENT.with_for_update() if lock else _CURRENT
+    return connection.execute(query, {"of_lease": found.lease_id}).mappings().one_or_none()
 
 
 def _saved(into: sqlite.Insert | postgresql.Insert) -> Insert:

@@ -190,6 +190,7 @@ slot = Table(
     Index(
         "ix_slot_open", "campaign_id", "rank", "id", sqlite_where=text("state = 'open'"), postgresql_where=text("state = 'open'")
     ),
+    Index("ix_slot_campaign_id_state", "campaign_id", "state"),
 )
 
 lease = Table(
@@ -443,6 +444,13 @@ webhook_delivery = Table(
     _at("next_attempt_at", nullable=True),
     _at("delivered_at", nullable=True),
     UniqueConstraint("webhook_id", "event_id"),
+    Index(
+        "ix_webhook_delivery_due",
+        "next_attempt_at",
+        "id",
+        sqlite_where=text("next_attempt_at IS NOT NULL"),
+        postgresql_where=text("next_attempt_at IS NOT NULL"),
+    ),
 )
 
 event = Table(

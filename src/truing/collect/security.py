@@ -30,8 +30,8 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-UPLOADS = re.compile(r"/api/|/lead/campaigns(/\d+/items)?$")
-"""Where files are sent to."""
+UPLOADS = re.compile(r"/api/v1/campaigns/\d+/(comparisons|imports|items)$|/lead/campaigns(/\d+/items)?$")
+"""Where files are sent to; their routes are `uploads.upload_route`s."""
 CHANGES_NOTHING = {"GET", "HEAD", "OPTIONS"}
 VISITOR_S = 3600
 

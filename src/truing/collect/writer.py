@@ -47,7 +47,9 @@ class Writer:
         self._thread.start()
 
     def submit(self, work: Work[Result]) -> Future[Result]:
-        """Queue work. The future is done when its effect is on disk, or with the error that undid it."""
+        """Queue work. The future is done when its effect is on disk, or with the error that undid it. Cancelled while it waits in
+        the queue, it is not done at all.
+        """
         future: Future[Result] = Future()
         self._jobs.put(_Job(work, future))
         return future
@@ -69,11 +71,13 @@ class Writer:
                 self._commit(batch)
 
     def _next_batch(self) -> tuple[list[_Job], bool]:
-        """Wait for one job and take what else is there. False once the writer is closed."""
+        """Wait for one job and take what else is there, but what was cancelled. False once the writer is closed."""
         batch: list[_Job] = []
         job = self._jobs.get()
         while job is not None:
-            batch.append(job)
+            # From here on it cannot be cancelled any more.
+            if job.future.set_running_or_notify_cancel():
+                batch.append(job)
             if len(batch) == LARGEST_BATCH or self._jobs.empty():
                 return batch, True
             job = self._jobs.get()

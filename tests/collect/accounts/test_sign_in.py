@@ -160,6 +160,27 @@ def test_sessions_end_when_idle_or_old_and_survive_a_clock_set_back(world):
     assert idle.get("/").status_code == 303
 
 
+def test_signing_in_forgets_the_sessions_that_have_run_out_and_no_others(world):
+    config, start = world.config, world.clock.now
+    world.signed_in("left")
+    kept = world.signed_in("kept")
+    world.clock.now += config.session_idle_minutes * 60 - 1
+    assert kept.get("/").status_code == 200
+    world.clock.now += 2
+    world.signed_in("next")
+    assert session_starts(world) == [start, world.clock.now]
+    for _ in range(int(config.session_hours) // 12 + 1):
+        world.clock.now += 12 * HOUR_S - 60
+        kept.get("/")
+    world.signed_in("last")
+    assert session_starts(world) == [world.clock.now]
+
+
+def session_starts(world):
+    with world.database.read() as connection:
+        return list(connection.scalars(select(session.c.created_at).order_by(session.c.created_at)))
+
+
 def test_somebody_kept_out_is_out_at_once(world):
     admin, rater = world.signed_in("admin", "admin"), world.signed_in("rater")
     with world.database.read() as connection:

@@ -12,16 +12,17 @@ from truing.collect.app import create_app
 from truing.collect.config import ServiceConfig
 
 COOKIE = "truing"
+CONFIG = ServiceConfig(public_url="http://testserver")
 
 
 def service(database, folder, *, clock=time.time, rng=None):
     """The whole application."""
-    return create_app(database, ServiceConfig(public_url="http://testserver"), folder=folder, key=b"key", clock=clock, rng=rng)
+    return create_app(database, CONFIG, folder=folder, key=b"key", clock=clock, rng=rng)
 
 
 def session_of(database, account_id, now=None):
     """The cookie's value of somebody who has just signed in."""
-    return database.write(lambda c: sessions.start(c, account_id, now=time.time() if now is None else now))
+    return database.write(lambda c: sessions.start(c, account_id, CONFIG, now=time.time() if now is None else now))
 
 
 class Server:

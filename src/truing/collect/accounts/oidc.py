@@ -109,13 +109,13 @@ def callback(request: Request, service: Serving, state: str = "", code: str = ""
     def enter(connection: Connection) -> str:
         row = roles.by_subject(connection, subject)
         if row is not None:
-            return sessions.start(connection, row["id"], now=now)
+            return sessions.start(connection, row["id"], service.config, now=now)
         if not pending.invite:
             raise NotFoundError("nobody here goes by that identity. Ask for an invitation.")
         login = str(claims.get("email") or claims.get("preferred_username") or claims["sub"])
         name = str(claims.get("name", ""))[:200]
         account_id = invites.accept(connection, pending.invite, login, now=now, name=name, oidc_subject=subject)
-        return sessions.start(connection, account_id, now=now)
+        return sessions.start(connection, account_id, service.config, now=now)
 
     response = signed_in(service, service.database.write(enter), "/")
     response.delete_cookie(COOKIE, path="/oidc")

@@ -39,7 +39,7 @@ def sign_in(request: Request, service: Serving, form: Form) -> Response:
 
     def start(connection: Connection) -> str:
         passwords.withdraw_attempt(connection, attempt)
-        return sessions.start(connection, found["id"], now=now)
+        return sessions.start(connection, found["id"], config, now=now)
 
     return signed_in(service, service.database.write(start), target)
 
@@ -72,7 +72,7 @@ def accept_invite(request: Request, service: Serving, form: Form, secret: str) -
 
         def accept(connection: Connection) -> str:
             account_id = invites.accept(connection, secret, login, now=now, name=name, password_hash=password_hash)
-            return sessions.start(connection, account_id, now=now)
+            return sessions.start(connection, account_id, service.config, now=now)
 
         return signed_in(service, service.database.write(accept), "/")
     except ServiceError as error:

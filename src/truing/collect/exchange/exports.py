@@ -147,6 +147,8 @@ def freeze_step(connection: Connection, export_id: int) -> bool:
     )
     if config.batches:
         members = members.where(judgment.c.item_id.in_(_items_of(campaign_ids, config.batches)))
+    # Locked, so that no other process withdraws one of them meanwhile; one that is being withdrawn is waited for, and left out.
+    members = members.with_for_update(read=True, of=judgment)
     connection.execute(insert(export_member).from_select(["export_id", "judgment_id"], members))
     values: dict[str, object] = {"frozen_judgment_id": stop}
     if stop == last:

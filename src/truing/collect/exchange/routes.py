@@ -45,6 +45,7 @@ from truing.collect.exchange.formats import read_judged
 from truing.collect.exchange.importing import BATCH, add_comparisons, import_judged
 from truing.collect.exchange.worker import Worker
 from truing.collect.schema import guideline, item, slot
+from truing.collect.uploads import upload_route
 from truing.collect.webhooks import registry
 from truing.config import validate
 from truing.data.files import SUFFIXES
@@ -74,6 +75,9 @@ def make_router(exchange: Exchange) -> APIRouter:
     """Every route of exchange."""
     router = APIRouter(prefix="/api/v1", tags=["exchange"])
     _add_campaign_routes(router, exchange)
+    uploads = APIRouter(route_class=upload_route(exchange.authorize))
+    _add_uploads(uploads, exchange)
+    router.include_router(uploads)
     _add_export_routes(router, exchange)
     _add_webhook_routes(router, exchange)
     return router
@@ -95,6 +99,8 @@ def _add_campaign_routes(router: APIRouter, exchange: Exchange) -> None:
             campaigns.get(connection, campaign_id)
             return _batch_view(connection, campaign_id, batch)
 
+
+def _add_uploads(router: APIRouter, exchange: Exchange) -> None:
     @router.post("/campaigns/{campaign_id}/comparisons", response_model=ImportResult)
     async def add(request: Request, campaign_id: int, new: NewComparisons) -> Response:
         """Have comparisons judged; those whose id the campaign has are left as they are."""

@@ -15,10 +15,12 @@ from truing.collect.config import CampaignConfig
 from truing.collect.guidelines import versions
 from truing.collect.making.form import fields, settings
 from truing.collect.new_items import NewItem, read_items
-from truing.collect.web import Form, LeadVisit, Visit
+from truing.collect.uploads import upload_route
+from truing.collect.web import Form, LeadVisit, Visit, authorize
 from truing.errors import TruingError
 
 router = APIRouter()
+uploads = APIRouter(route_class=upload_route(authorize))
 
 TITLES = {
     "instructgpt": "InstructGPT",
@@ -37,7 +39,7 @@ def new(visit: LeadVisit, preset: str = "") -> HTMLResponse:
     return _form_page(visit, fields(start))
 
 
-@router.post("/lead/campaigns")
+@uploads.post("/lead/campaigns")
 def make(visit: LeadVisit, form: Form) -> Response:
     """Make the campaign with its items, or show the form again with what is wrong."""
     sent = {name: value for name, value in form.items() if isinstance(value, str)}
@@ -58,7 +60,7 @@ def items_page(visit: LeadVisit, campaign_id: int) -> HTMLResponse:
     return _items_page(visit, campaign_id)
 
 
-@router.post("/lead/campaigns/{campaign_id}/items")
+@uploads.post("/lead/campaigns/{campaign_id}/items")
 def add_items(visit: LeadVisit, form: Form, campaign_id: int) -> Response:
     """Add them all, or say what is wrong and add none."""
     try:
@@ -69,6 +71,9 @@ def add_items(visit: LeadVisit, form: Form, campaign_id: int) -> Response:
         return RedirectResponse(f"/lead/campaigns/{campaign_id}", 303)
     except TruingError as error:
         return _items_page(visit, campaign_id, str(form.get("items", "")), str(error))
+
+
+router.include_router(uploads)
 
 
 def _items(form: FormData) -> list[NewItem]:

@@ -88,12 +88,12 @@ def fan_out(connection: Connection, *, now: float) -> None:
 
 
 def claim(connection: Connection, service_key: bytes, *, now: float) -> list[Due]:
-    """Take deliveries that are due, oldest first; nobody else takes them for `CLAIM_S`."""
+    """Take deliveries that are due, the longest due first; nobody else takes them for `CLAIM_S`."""
     due = (
         select(webhook_delivery.c.id)
         .join(webhook, webhook.c.id == webhook_delivery.c.webhook_id)
         .where(webhook_delivery.c.next_attempt_at <= now, webhook.c.disabled_at.is_(None))
-        .order_by(webhook_delivery.c.id)
+        .order_by(webhook_delivery.c.next_attempt_at, webhook_delivery.c.id)
         .limit(BATCH)
     )
     taken = update(webhook_delivery).where(webhook_delivery.c.id.in_(due), webhook_delivery.c.next_attempt_at <= now)

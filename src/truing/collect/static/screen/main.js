@@ -28,17 +28,20 @@ let ranking;
 let ahead;
 
 const outbox = new Outbox(rater, {
-  onChange(waiting) {
-    const words = waiting === 1 ? "1 answer waits to be sent" : `${waiting} answers wait to be sent`;
-    document.getElementById("outbox-state").textContent = waiting ? words : "";
+  onChange(waiting, aside) {
+    const words = [];
+    if (waiting) words.push(waiting === 1 ? "1 answer waits to be sent" : `${waiting} answers wait to be sent`);
+    if (aside) words.push(aside === 1 ? "1 answer could not be taken" : `${aside} answers could not be taken`);
+    document.getElementById("outbox-state").textContent = words.join(", ");
   },
   onAcknowledged(entry, acknowledgement) {
     const one = sent.find((other) => other.leaseId === entry.lease_id);
     if (one) one.undoUntil = acknowledgement.undo_until;
   },
-  onRefused(entry, refusal, isKept) {
+  onRefused(refusal, fate) {
     if (refusal.status === 401) say("You are signed out. Your answers are kept here: sign in again, and they are sent.", true);
-    else if (isKept) say(`Not taken yet, and kept here: ${refusal.message}`, true);
+    else if (fate === "aside") say("The service fails on one of your answers. It is kept on this machine, and the others are sent. Load this page again to send it once more; if that does not help, tell a lead.", true);
+    else if (fate === "waiting") say(`Not taken yet, and kept here: ${refusal.message}`, true);
     else say(`Not taken: ${refusal.message}`, true);
   },
 });
