@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from truing.collect import api, home
-from truing.collect.accounts import oidc
+from truing.collect.accounts import oidc, token_pages
 from truing.collect.accounts import pages as accounts_pages
 from truing.collect.adjudication import pages as adjudication_pages
 from truing.collect.chat import routes as chat_routes
@@ -48,6 +48,7 @@ from truing.collect.writer import FULL, is_disk_error
 PAGES: tuple[APIRouter, ...] = (
     accounts_pages.router,
     oidc.router,
+    token_pages.router,
     home.router,
     screen_routes.router,
     chat_routes.router,
