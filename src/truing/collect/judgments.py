@@ -15,11 +15,12 @@ from truing.collect.config import CampaignConfig, CritiqueTask, PairTask, Rankin
 from truing.collect.errors import ConflictError, FrozenError, NotFoundError, ServiceError
 from truing.collect.leases import Lease
 from truing.collect.schema import draft, export_member, guideline, judgment, lease
+from truing.collect.sent import Sent
 from truing.collect.words import MINUTE_S
 from truing.records import Record
 
 
-class Submission(Record):
+class Submission(Sent):
     """What a rater's browser sends for one lease: answers by place on the screen, or a reason to skip."""
 
     lease_id: str = Field(max_length=40)

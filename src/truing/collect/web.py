@@ -33,6 +33,7 @@ from truing.collect.people.ledger import money
 from truing.collect.rendering.diff import change
 from truing.collect.rendering.markdown import render
 from truing.collect.rendering.visible import visible
+from truing.collect.sent import without_nul
 
 Clock = Callable[[], float]
 """Seconds since 1970 UTC."""
@@ -190,7 +191,7 @@ def csrf_of(request: Request) -> str:
 
 async def _form(request: Request) -> AsyncIterator[FormData]:
     async with request.form() as sent:  # closed with the request, uploaded files too
-        yield sent
+        yield FormData([(name, without_nul(value)) for name, value in sent.multi_items()])
 
 
 Serving = Annotated[Service, Depends(service_of)]

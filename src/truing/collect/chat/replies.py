@@ -15,6 +15,7 @@ from truing.collect.answers import MAX_TEXT
 from truing.collect.chat.config import PolicyName
 from truing.collect.errors import NotFoundError
 from truing.collect.schema import reply
+from truing.collect.sent import Sent
 from truing.records import Message, Record
 
 TAKEN_S = 60.0
@@ -42,7 +43,7 @@ class ReplyRequests(Record):
     requests: tuple[ReplyRequest, ...]
 
 
-class WrittenReply(Record):
+class WrittenReply(Sent):
     """A policy's answer, or why there is none."""
 
     text: str = Field(default="", max_length=MAX_TEXT)

@@ -14,8 +14,8 @@ from truing.collect.chat.conversations import MOST_CHARACTERS, Composing, Waitin
 from truing.collect.chat.replies import ReplyRequests, ReplyState, WantedReplies, WrittenReply
 from truing.collect.rendering.markdown import render
 from truing.collect.screen.view import SPEAKERS, Turn
+from truing.collect.sent import Sent
 from truing.collect.web import Serving, Visit, Visitor, authorize
-from truing.records import Record
 
 router = APIRouter(include_in_schema=False)
 api = APIRouter(prefix="/api/v1/replies", tags=["chat"])
@@ -23,7 +23,7 @@ api = APIRouter(prefix="/api/v1/replies", tags=["chat"])
 Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MOST_CHARACTERS)]
 
 
-class NewMessage(Record):
+class NewMessage(Sent):
     """What a rater says next."""
 
     text: Said

@@ -25,8 +25,8 @@ from truing.collect.people.limits import BLUR
 from truing.collect.screen import items
 from truing.collect.screen.keys import ACTIONS, SETTING, ScreenSettings, from_form, key_label, settings_of
 from truing.collect.screen.view import TaskView, words_of
+from truing.collect.sent import Sent
 from truing.collect.web import Form, Visit, Visitor
-from truing.records import Record
 
 router = APIRouter(prefix="/rate", include_in_schema=False)
 
@@ -34,14 +34,14 @@ SKIP_REASONS = ("I do not know enough about this", "Not in a language I read", "
 MOST_DRAFT_FIELDS = 200
 
 
-class Undo(Record):
+class Undo(Sent):
     """Which answer is to be taken back. The key is drawn by the browser, once for this undo."""
 
     lease_id: str = Field(max_length=40)
     idempotency_key: str = Field(min_length=8, max_length=100)
 
 
-class DraftContent(Record):
+class DraftContent(Sent):
     """The fields of an unfinished task by name, as the screen has them, and the seconds spent so far."""
 
     fields: dict[str, JsonValue] = Field(max_length=MOST_DRAFT_FIELDS)

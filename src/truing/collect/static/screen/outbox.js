@@ -1,12 +1,12 @@
 // What was sent and is not acknowledged yet. It lies in localStorage before it is sent, so neither a closed tab nor a lost
 // connection loses it; the service takes it once, by its idempotency key, however often it comes. One that the service fails on
-// again and again is set aside, so that later ones are sent: it is tried once a minute, and when the page is loaded again.
+// for half a minute is set aside, so that later ones are sent: it is tried once a minute, and when the page is loaded again.
 
 import { Refusal, request } from "./api.js";
 
 const SHORTEST_MS = 2_000;
 const LONGEST_MS = 60_000;
-const TRIES = 5;
+const ASIDE_AFTER_MS = 30_000;
 
 export class Outbox {
   // `onChange(waiting, aside)` is told the counts whenever they change; `onAcknowledged(entry, acknowledgement)` each arrival;
@@ -91,18 +91,19 @@ export class Outbox {
 
   // The first that is to be tried now: one set aside has its turn once a minute.
   #next() {
-    const now = Date.now();
-    return this.entries.find((entry) => !this.#isAside(entry) || this.failures.get(entry.idempotency_key).at <= now - LONGEST_MS);
+    const now = performance.now();
+    return this.entries.find((entry) => !this.#isAside(entry) || this.failures.get(entry.idempotency_key).last <= now - LONGEST_MS);
   }
 
   #isAside(entry) {
-    return this.failures.get(entry.idempotency_key)?.count >= TRIES;
+    const failure = this.failures.get(entry.idempotency_key);
+    return failure && failure.last - failure.first >= ASIDE_AFTER_MS;
   }
 
   // The service failed on an entry once more. True where it is set aside.
   #fail(entry) {
-    const before = this.failures.get(entry.idempotency_key)?.count ?? 0;
-    this.failures.set(entry.idempotency_key, { count: before + 1, at: Date.now() });
+    const now = performance.now();
+    this.failures.set(entry.idempotency_key, { first: this.failures.get(entry.idempotency_key)?.first ?? now, last: now });
     return this.#isAside(entry);
   }
 
