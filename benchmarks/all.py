@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.environments import interpreter
 from benchmarks.machine import ROOT
-from benchmarks.settings import RESULTS
+from benchmarks.paired.settings import RESULTS
 
 WORKS = {"W1": "sft", "W2": "reward", "W3": "dpo", "W4": "grpo", "W5": "ppo", "W6": "generate"}
 

@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.collect_load import Server, audit, prepare
-from benchmarks.collect_migration import migration
-from benchmarks.fault_world import (
+from benchmarks.machine import describe
+from benchmarks.service.faults import (
     FileLimit,
     ServerHere,
     SmallDisk,
@@ -43,7 +43,7 @@ from benchmarks.fault_world import (
     told,
     versions_judged_under,
 )
-from benchmarks.machine import describe
+from benchmarks.service.migration import migration
 
 HOUR_S = 3600.0
 

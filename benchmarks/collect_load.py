@@ -39,8 +39,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.load_client import Answer, Connection, ConnectionLostError, asked
 from benchmarks.machine import describe
+from benchmarks.service.client import Answer, Connection, ConnectionLostError, asked
 
 DOUBLE_SHARE = 0.2
 PAGE_EVERY = 10

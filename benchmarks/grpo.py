@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import harness
-from benchmarks.models import END, make_model
-from benchmarks.settings import Settings
-from benchmarks.texts import words
+from benchmarks.paired import harness
+from benchmarks.paired.models import END, make_model
+from benchmarks.paired.settings import Settings
+from benchmarks.paired.texts import words
 
 PROMPTS, GROUP, PROMPT_TOKENS, MAX_NEW_TOKENS, MEAN_LENGTH = 8, 8, 64, 64, 24
 

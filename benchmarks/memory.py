@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.settings import RESULTS
+from benchmarks.paired.settings import RESULTS
 
 WORKS = ("W1", "W2", "W3", "W4", "W5")
 FIGURE = 0.6

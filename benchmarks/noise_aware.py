@@ -28,8 +28,9 @@ from typing import get_args
 import numpy as np
 import torch
 
-from benchmarks import debates, machine, rater_model
-from benchmarks.reward_world import (
+from benchmarks import machine, rater_model
+from benchmarks.worlds import debates
+from benchmarks.worlds.reward_world import (
     World,
     agreement,
     by_gold,
@@ -41,7 +42,7 @@ from benchmarks.reward_world import (
     unguided,
     workforce,
 )
-from benchmarks.tally import Row, run_all
+from benchmarks.worlds.tally import Row, run_all
 from truing.judges.simulated import Workforce
 from truing.program.preferences import Judge
 from truing.raters.config import How

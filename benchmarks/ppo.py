@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import harness
 from benchmarks.grpo import MAX_NEW_TOKENS, MEAN_LENGTH, rollouts
-from benchmarks.models import END, make_model
-from benchmarks.settings import Settings
-from benchmarks.texts import words
+from benchmarks.paired import harness
+from benchmarks.paired.models import END, make_model
+from benchmarks.paired.settings import Settings
+from benchmarks.paired.texts import words
 
 PROMPTS = 32
 

@@ -24,9 +24,9 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks import machine
-from benchmarks.models import END, make_model
-from benchmarks.ratio import paired_ratio
-from benchmarks.texts import lognormal_lengths, words
+from benchmarks.paired.models import END, make_model
+from benchmarks.paired.ratio import paired_ratio
+from benchmarks.paired.texts import lognormal_lengths, words
 from truing.models.load import load_scorer
 from truing.train.config import OptimiserConfig, RewardConfig
 from truing.train.examples import Example, PairExample

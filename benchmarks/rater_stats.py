@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from scipy import stats as distributions
 
-from benchmarks.workforce import Labels, simulate
+from benchmarks.worlds.workforce import Labels, simulate
 from truing.raters.pairwise import fit_rater_model
 from truing.raters.simulate import PlantedRaters
 from truing.stats.aggregation import majority_vote

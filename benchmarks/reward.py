@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import harness
-from benchmarks.models import make_model
-from benchmarks.settings import Settings
-from benchmarks.texts import pairs, steps
+from benchmarks.paired import harness
+from benchmarks.paired.models import make_model
+from benchmarks.paired.settings import Settings
+from benchmarks.paired.texts import pairs, steps
 
 STEPS, PAIRS_A_STEP = 2, 12
 

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from benchmarks import machine
-from benchmarks.reward_world import (
+from benchmarks.worlds.reward_world import (
     World,
     agreement,
     by_gold,
@@ -42,7 +42,7 @@ from benchmarks.reward_world import (
     p_first,
     workforce,
 )
-from benchmarks.tally import Row, run_all
+from benchmarks.worlds.tally import Row, run_all
 from truing.evals.pair_scores import score_pairs
 from truing.judges.simulated import Workforce, draw_raters
 from truing.models.reward import RewardEnsemble

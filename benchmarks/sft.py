@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import harness
-from benchmarks.models import END, make_model
-from benchmarks.settings import Settings
-from benchmarks.texts import lognormal_lengths, steps, words
+from benchmarks.paired import harness
+from benchmarks.paired.models import END, make_model
+from benchmarks.paired.settings import Settings
+from benchmarks.paired.texts import lognormal_lengths, steps, words
 
 STEPS, ROWS_A_STEP = 3, 16
 

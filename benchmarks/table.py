@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.memory import WORKS as IN_W7
 from benchmarks.memory import configurations
-from benchmarks.settings import RESULTS, THREADS, VOCABULARIES
+from benchmarks.paired.settings import RESULTS, THREADS, VOCABULARIES
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- results: made by python -m benchmarks.table -->", "<!-- end of results -->"

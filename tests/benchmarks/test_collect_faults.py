@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from benchmarks.collect_faults import _lost, stale_tab
-from benchmarks.collect_migration import migration
+from benchmarks.service.migration import migration
 
 
 @pytest.mark.slow

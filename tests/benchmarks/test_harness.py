@@ -1,4 +1,4 @@
-from benchmarks.harness import MISSING, _compared, headline, slowest
+from benchmarks.paired.harness import MISSING, _compared, headline, slowest
 
 
 def run(seconds, tokens=10):

@@ -1,7 +1,7 @@
 import torch
 from transformers import AutoModelForCausalLM
 
-from benchmarks.models import END, FIRST_WORD, make_model
+from benchmarks.paired.models import END, FIRST_WORD, make_model
 
 
 def test_the_same_arguments_give_the_same_weights(tmp_path):

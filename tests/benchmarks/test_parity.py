@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.parity import compare, compare_files
+from benchmarks.paired.parity import compare, compare_files
 
 GRADIENTS = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([0.0, 4.0])}
 

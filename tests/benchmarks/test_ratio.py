@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.ratio import paired_ratio
+from benchmarks.paired.ratio import paired_ratio
 
 
 def test_five_pairs_give_the_median_and_the_extremes():

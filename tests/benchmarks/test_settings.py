@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.settings import RESULTS, parse
+from benchmarks.paired.settings import RESULTS, parse
 
 
 def test_the_whole_grid_by_default():

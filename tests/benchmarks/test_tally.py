@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tally import run_all
+from benchmarks.worlds.tally import run_all
 
 
 def test_what_is_done_is_not_done_again_and_a_cut_line_is(tmp_path: Path) -> None:

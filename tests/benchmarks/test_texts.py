@@ -1,7 +1,7 @@
 import numpy as np
 
-from benchmarks.models import END, FIRST_WORD
-from benchmarks.texts import lognormal_lengths, pairs, steps, words
+from benchmarks.paired.models import END, FIRST_WORD
+from benchmarks.paired.texts import lognormal_lengths, pairs, steps, words
 
 
 def test_lengths_stay_between_their_bounds_and_are_skewed():

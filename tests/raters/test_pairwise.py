@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from benchmarks.workforce import simulate
+from benchmarks.worlds.workforce import simulate
 from truing.errors import TruingError
 from truing.raters.choice import choice_terms, probabilities
 from truing.raters.evidence import Quality, expect, unpack

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from crowdkit.aggregation import DawidSkene as Reference
 
-from benchmarks.workforce import Labels, simulate
+from benchmarks.worlds.workforce import Labels, simulate
 from truing.errors import TruingError
 from truing.stats.aggregation import majority_vote
 from truing.stats.dawid_skene import dawid_skene

@@ -5,7 +5,7 @@ from crowdkit import aggregation as reference_library
 from scipy import integrate, special
 from scipy import stats as distributions
 
-from benchmarks.workforce import simulate
+from benchmarks.worlds.workforce import simulate
 from truing.stats.mace import _divergence, mace
 
 MIXED = np.r_[np.full(3, 0.5), np.linspace(0.62, 0.95, 9)]

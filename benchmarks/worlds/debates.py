@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import rater_model
-from benchmarks.reward_world import agreement, nats
-from benchmarks.tally import Row
+from benchmarks.worlds.reward_world import agreement, nats
+from benchmarks.worlds.tally import Row
 from truing.models.reward import RewardEnsemble, raw_scores
 from truing.program.preferences import FreezeConfig, JudgedInputs, by_comparison, freeze_judged
 from truing.program.recipe import Recipe

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from benchmarks.collect_load import LEASE, Load, Rater, Server, csrf
-from benchmarks.load_client import Answer, Connection, asked
+from benchmarks.service.client import Answer, Connection, asked
 
 FORM = "application/x-www-form-urlencoded"
 

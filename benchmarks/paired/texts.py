@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.models import END, FIRST_WORD
+from benchmarks.paired.models import END, FIRST_WORD
 
 
 def lognormal_lengths(generator: np.random.Generator, n: int, median: float, sigma: float, low: int, high: int) -> list[int]:

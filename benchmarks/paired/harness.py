@@ -23,10 +23,10 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.environments import interpreter
-from benchmarks.parity import compare_files
-from benchmarks.ratio import Ratio, paired_ratio
-from benchmarks.settings import Settings, parse
-from benchmarks.worker import Worker
+from benchmarks.paired.parity import compare_files
+from benchmarks.paired.ratio import Ratio, paired_ratio
+from benchmarks.paired.settings import Settings, parse
+from benchmarks.paired.worker import Worker
 
 PEERS = "benchmarks/peers"
 SEED = 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.models import SIZES
+from benchmarks.paired.models import SIZES
 
 DTYPES = ("float32", "bfloat16")
 THREADS = (1, 2)
