@@ -14,7 +14,8 @@ repeat what was not answered, under the same key.
 Afterwards the database is read: every acknowledged judgment must be there once, and nothing beyond need without its flag.
 
 Times are from sending a request to its whole answer. Requests that fell into a restart (from the kill until the server answers
-again, and those that were lost with it) are left out of them and counted apart: `in_restarts`, `restart_max_ms`.
+again, and those that were lost with it) are left out of them and counted apart: `in_restarts`, `restart_max_ms`. `settled` are
+the same percentiles without the first second after each restart, in which what has queued up meanwhile is worked off.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from benchmarks.service.client import Answer, Connection, ConnectionLostError, a
 DOUBLE_SHARE = 0.2
 PAGE_EVERY = 10
 OVERLAP = 3
+BACKLOG_S = 1.0
 PASSWORD = "load test password"
 CSRF = re.compile(r'name="csrf(?:-token)?" (?:value|content)="([0-9a-f]{64})"')
 LEASE = re.compile(r'data-lease="([^"]+)" data-guideline-hash="([^"]*)"')
@@ -209,17 +211,20 @@ class Load:
 
     def times(self) -> dict[str, Any]:
         """Percentiles of what did not fall into a restart, and what did."""
-        steady, restart_ms = defaultdict(list), []
+        steady, settled, restart_ms = defaultdict(list), defaultdict(list), []
         for timing in self.timings:
             took_ms = (timing.answered - timing.sent) * 1000
             if any(timing.sent < up and timing.answered > killed for killed, up in self.server.down):
                 restart_ms.append(took_ms)
-            else:
-                steady[timing.kind].append(took_ms)
+                continue
+            steady[timing.kind].append(took_ms)
+            if not any(0 <= timing.sent - up < BACKLOG_S for _, up in self.server.down):
+                settled[timing.kind].append(took_ms)
         everything = [ms for kind in steady.values() for ms in kind]
         return {
             **{f"{kind}_p95_ms": round(float(np.percentile(found, 95)), 1) for kind, found in sorted(steady.items())},
             **{f"{kind}_p50_ms": round(float(np.percentile(found, 50)), 1) for kind, found in sorted(steady.items())},
+            "settled": {f"{kind}_p95_ms": round(float(np.percentile(found, 95)), 1) for kind, found in sorted(settled.items())},
             "max_ms": round(max(everything), 1),
             "requests": len(everything),
             "in_restarts": len(restart_ms),

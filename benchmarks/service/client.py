@@ -51,6 +51,8 @@ class Connection:
     async def request(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> Answer:
         """Send a request and wait for its answer. Raises ConnectionLostError."""
         try:
+            if self._streams is not None and self._streams[0].at_eof():  # ended since: opened anew at once, as browsers do it
+                self.close()
             if self._streams is None:
                 self._streams = await asyncio.open_connection(*self._address)
             reader, writer = self._streams
