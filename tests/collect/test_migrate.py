@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect, select, text
 from tests.collect import postgres
 from tests.collect.full_disk import full
-from tests.collect.people_world import add_account, add_campaign, add_items, answer, take
+from tests.collect.people_world import FIRST, SECOND, add_account, add_campaign, add_items, answer, take
 
 from truing.collect import campaigns, idempotency, migrate
 from truing.collect.chat import conversations
@@ -70,10 +70,10 @@ def fill(database):
     rater = add_account(database, "rater-1")
     campaign = add_campaign(database, onboarding=OnboardingConfig(calibration_items=1), overlap=2)
     add_items(database, campaign, 2)
-    add_items(database, campaign, 1, purpose="calibration")
+    add_items(database, campaign, 2, purpose="calibration")
     database.write(lambda c: admission.record_step(c, rater, campaign, Step.CONSENT, {}, now=5.0))
-    for now in (10.0, 20.0):
-        answer(database, rater, take(database, campaign, rater, now=now), now=now + 5)
+    for now, stored in ((10.0, SECOND), (20.0, FIRST), (28.0, FIRST)):
+        answer(database, rater, take(database, campaign, rater, now=now), stored, now=now + 1)
     live = add_campaign(database, "live", overlap=1, live=LiveConfig(policies=("a", "b")))
     database.write(lambda c: conversations.say(c, live, rater, "Hello?", now=30.0, rng=random.Random(0)))
     sampled = add_campaign(database, "sampled", sampled=SampledConfig(policies=("a", "b")))
@@ -90,9 +90,14 @@ def fill(database):
 def kept(engine):
     """What no migration may touch."""
     with engine.connect() as connection:
-        whole = [connection.execute(select(t).order_by(*t.primary_key)).all() for t in (account, item, slot, lease, judgment)]
-        steps = connection.execute(select(onboarding.c.step, onboarding.c.result).order_by(onboarding.c.id)).all()
-        return [*whole, steps, connection.execute(select(qualification.c.name, qualification.c.status)).all()]
+        return [connection.execute(select(t).order_by(*t.primary_key)).all() for t in (account, item, slot, lease, judgment)]
+
+
+def marks(engine):
+    """What was before each step and each decision."""
+    with engine.connect() as connection:
+        steps = connection.execute(select(onboarding.c.step, onboarding.c.last_judgment_id).order_by(onboarding.c.id)).all()
+        return steps, connection.execute(select(qualification.c.status, qualification.c.last_onboarding_id)).all()
 
 
 def test_every_revision_goes_down_and_up_again_and_keeps_what_was_judged(location):
@@ -101,6 +106,7 @@ def test_every_revision_goes_down_and_up_again_and_keeps_what_was_judged(locatio
     database.close()
     engine = open_engine(location)
     before = kept(engine)
+    assert marks(engine) == ([("consent", 0), ("calibration", 0), ("calibration", 1)], [("granted", 3)])
     for revision in migrate.revisions()[-2::-1]:
         migrate.downgrade(engine, revision)
         assert kept(engine) == before, revision
@@ -109,6 +115,7 @@ def test_every_revision_goes_down_and_up_again_and_keeps_what_was_judged(locatio
         migrate.upgrade(engine, revision)
         assert kept(engine) == before, revision
     assert unlike_the_code(engine) == []
+    assert marks(engine) == ([("consent", 0), ("calibration", 0), ("calibration", 1)], [("granted", 3)])
     engine.dispose()
     database = open_database(location)
     answer(database, rater, take(database, campaign, rater, now=60.0), now=65.0)

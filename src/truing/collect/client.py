@@ -35,7 +35,7 @@ from truing.collect.api_records import (
     ImportResult,
     WebhookView,
 )
-from truing.collect.chat.replies import ReplyRequest, ReplyRequests, ReplyState, WantedReplies, WrittenReply
+from truing.collect.chat.replies import HeldReplies, ReplyRequest, ReplyRequests, ReplyState, WantedReplies, WrittenReply
 from truing.errors import TruingError
 from truing.records import Comparison, Record
 from truing.store.artifacts import MANIFEST, Artifact, read_artifact, verify
@@ -194,6 +194,10 @@ class Client:
         """Answers that live chats wait for, of these policies; each is to be finished. Empty where nobody waits."""
         wanted = WantedReplies(policies=tuple(policies), limit=limit)
         return self._one("POST", "/replies/take", ReplyRequests, json=wanted.model_dump(mode="json")).requests
+
+    def renew_replies(self, reply_ids: Sequence[int]) -> None:
+        """Say that what was taken is still being worked on; without a word for a minute, it is offered to another worker."""
+        self._send("POST", "/replies/renew", json=HeldReplies(reply_ids=tuple(reply_ids)).model_dump(mode="json"))
 
     def finish_reply(self, reply_id: int, written: WrittenReply) -> ReplyState:
         """Bring an answer, or say why there is none."""

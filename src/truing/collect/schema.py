@@ -278,6 +278,8 @@ qualification = Table(
     Column("score", Float, nullable=True),
     _at("decided_at"),
     _at("expires_at", nullable=True),
+    # The last step that the person had done: once it has to be earned again, those after it count.
+    Column("last_onboarding_id", Id, nullable=False, server_default="0"),
     UniqueConstraint("account_id", "name"),
     CheckConstraint("status IN ('granted', 'failed', 'revoked')", name="status"),
 )
@@ -292,6 +294,8 @@ onboarding = Table(
     Column("result", JSON, nullable=False),
     _at("started_at"),
     _at("finished_at", nullable=True),
+    # The last judgment there was when a calibration began: those after it are its answers, whatever the clock says.
+    Column("last_judgment_id", Id, nullable=False, server_default="0"),
     Index("ix_onboarding_account_id_campaign_id_step", "account_id", "campaign_id", "step"),
 )
 

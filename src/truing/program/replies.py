@@ -7,12 +7,15 @@ It runs in a process of its own, on the machine with the models; the service kno
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 
-from truing.collect.chat.replies import ReplyRequest, WrittenReply
+from truing.collect.chat.replies import TAKEN_S, ReplyRequest, WrittenReply
 from truing.collect.client import Client
 from truing.errors import TruingError
 from truing.program.recipe import Recipe
@@ -22,6 +25,9 @@ from truing.rollout.sampler import SamplingSettings
 
 IDLE_S = 1.0
 """Between two questions, where nobody waits."""
+RENEW_S = TAKEN_S / 4
+"""How often the service hears that a batch is still being sampled."""
+log = logging.getLogger(__name__)
 
 Respond = Callable[[str, Sequence[Sequence[Message]], int], Sequence[str]]
 """A policy's answers to conversations, drawn with a seed. Raises TruingError where it cannot."""
@@ -32,11 +38,34 @@ def serve(client: Client, policies: Sequence[str], respond: Respond, *, wait: Ca
     brought = 0
     while True:
         requests = client.take_replies(policies)
-        for request, written in answers(requests, respond):
-            client.finish_reply(request.reply_id, written)
-            brought += 1
-        if not requests and not wait():
+        if requests:
+            with _held(client, [request.reply_id for request in requests]):
+                for request, written in answers(requests, respond):
+                    client.finish_reply(request.reply_id, written)
+                    brought += 1
+        elif not wait():
             return brought
+
+
+@contextlib.contextmanager
+def _held(client: Client, reply_ids: Sequence[int]) -> Iterator[None]:
+    """Keep the service from offering these requests to another worker, however long they take."""
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(RENEW_S):
+            try:
+                client.renew_replies(reply_ids)
+            except TruingError as error:
+                log.warning("the service does not know that this worker is still at work: %s", error)
+
+    thread = threading.Thread(target=renew, name="truing-renewal", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def answers(requests: Sequence[ReplyRequest], respond: Respond) -> list[tuple[ReplyRequest, WrittenReply]]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import random
+import time
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 from tests.collect.people_world import add_account, add_campaign
 from tests.collect.screen.serving import COOKIE, service, session_of
+from tests.collect.service_world import Clock
 
 from truing.collect import leases
 from truing.collect.accounts import sessions, tokens
 from truing.collect.accounts.secret import csrf_token
+from truing.collect.chat import replies
 from truing.collect.client import ApiError, Client
 from truing.collect.database import open_database
+from truing.collect.schema import reply
 from truing.program.replies import serve
 
 
@@ -28,13 +33,13 @@ def through(browser):
     return httpx.MockTransport(answer)
 
 
-def open_chat(folder, policies, scopes=("replies",)):
+def open_chat(folder, policies, scopes=("replies",), clock=lambda: 100.0):
     """The service, a rater's browser and a worker's client, each with its own rights."""
     database = open_database(folder / "collect.sqlite")
     rater = add_account(database, "rater-1")
     lead = {"id": add_account(database, "lead-1", "lead"), "role": "lead"}
     campaign = add_campaign(database, overlap=1, live={"policies": policies})
-    app = service(database, folder, clock=lambda: 100.0, rng=random.Random(5))
+    app = service(database, folder, clock=clock, rng=random.Random(5))
     secret = session_of(database, rater, now=100.0)
     _, token = database.write(lambda c: tokens.create(c, lead, "worker", scopes, now=0.0))
     browser = TestClient(app, cookies={COOKIE: secret}, headers={"X-CSRF-Token": csrf_token(secret)})
@@ -75,6 +80,31 @@ def test_a_turn_and_swapping_the_policies_changes_no_byte(tmp_path, monkeypatch)
     assert b"answer" in first[5][2]
     assert first == second
     assert not any(name in content for name in (b"alpha", b"beta") for _, _, content in first)
+
+
+def test_what_a_slow_worker_is_at_work_on_is_not_offered_to_another(tmp_path, monkeypatch):
+    monkeypatch.setattr("truing.program.replies.RENEW_S", 0.01)
+    policies, clock = ("alpha", "beta"), Clock(100.0)
+    database, browser, slow, campaign = open_chat(tmp_path, policies, clock=clock)
+    browser.post(f"/rate/{campaign}/chat", json={"text": "Hello?"})
+
+    def wait_until_renewed():
+        for _ in range(1_000):
+            with database.read() as connection:
+                taken = set(connection.scalars(select(reply.c.taken_at).where(reply.c.state == "taken")))
+            if taken <= {clock.now}:
+                return
+            time.sleep(0.01)
+
+    def respond(policy, conversations, number):
+        for _ in range(3):
+            clock.now += 0.7 * replies.TAKEN_S
+            wait_until_renewed()
+            assert database.write(lambda c: replies.take(c, policies, 8, now=clock.now)) == ()
+        return ["Done."] * len(conversations)
+
+    assert serve(slow, policies, respond, wait=lambda: False) == 2
+    database.close()
 
 
 def test_a_worker_needs_the_right_token(tmp_path):

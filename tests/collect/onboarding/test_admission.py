@@ -14,7 +14,7 @@ from truing.collect.onboarding.admission import OnboardingError
 from truing.collect.onboarding.config import OnboardingConfig, Question
 from truing.collect.onboarding.steps import Qualification, Step
 from truing.collect.people.config import ExposureConfig
-from truing.collect.schema import qualification
+from truing.collect.schema import onboarding, qualification
 
 QUESTION = Question(text="Which?", choices=("a", "b"), right=1, explanation="Because.")
 DAY = 86_400.0
@@ -94,6 +94,31 @@ def test_two_failed_calibrations_end_at_a_lead_who_may_open_the_way_again(databa
     assert refused(database, onboarded, rater, now=300.0) is Step.LEAD
     database.write(lambda c: admission.decide(c, rater, "pair", Qualification("revoked", decided_at=310.0)))
     assert refused(database, onboarded, rater, now=320.0) is Step.QUIZ
+
+
+def test_a_clock_set_back_neither_loses_answers_to_calibration_items_nor_counts_old_ones(database, rater, onboarded):
+    ready(database, rater, onboarded)
+    calibrate(database, onboarded, rater, [SECOND], now=1000.0)
+    calibrate(database, onboarded, rater, [SECOND], now=500.0)
+    calibrate(database, onboarded, rater, [FIRST], now=200.0)
+    assert take(database, onboarded, rater, now=202.0).purpose == "calibration"
+    answer(database, rater, take(database, onboarded, rater, now=203.0), FIRST, now=204.0)
+    assert take(database, onboarded, rater, now=205.0).purpose == "task"
+    with database.read() as c:
+        results = c.scalars(select(onboarding.c.result).where(onboarding.c.step == "calibration").order_by(onboarding.c.id)).all()
+    assert results == [{"answered": 2, "right": 0, "passed": False}, {"answered": 2, "right": 2, "passed": True}]
+
+
+def test_a_clock_set_back_after_a_lead_asked_again_does_not_undo_what_is_done_since(database, rater, onboarded):
+    ready(database, rater, onboarded)
+    calibrate(database, onboarded, rater, [FIRST, FIRST], now=1000.0)
+    answer(database, rater, take(database, onboarded, rater, now=1100.0), now=1101.0)
+    database.write(lambda c: admission.decide(c, rater, "pair", Qualification("revoked", decided_at=1200.0)))
+    did(database, rater, onboarded, Step.QUIZ, now=600.0, passed=True)
+    calibrate(database, onboarded, rater, [FIRST, FIRST], now=610.0)
+    with database.read() as c:
+        row = campaigns.get(c, onboarded)
+        assert admission.step_of(c, row, campaigns.config_of(row), rater, now=620.0) is Step.QUALIFIED
 
 
 def test_when_calibration_items_run_out_nothing_is_handed_out(database, rater, onboarded):

@@ -1,6 +1,7 @@
 """Answers that live chats and items wait for: a queue in the database, from which workers elsewhere take.
 
-A worker that dies leaves its requests to the next one. What it sends for a request that was answered meanwhile changes nothing.
+A worker says now and then that it is still at work; one that dies leaves its requests to the next. What is sent for a request
+that was answered meanwhile changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from truing.collect.sent import Sent
 from truing.records import Message, Record
 
 TAKEN_S = 60.0
-"""After so long without an answer, a request is offered to another worker."""
+"""After so long without an answer or a word of its worker, a request is offered to another."""
+MOST_TAKEN = 64
 
 
 class ReplyRequest(Record):
@@ -34,13 +36,19 @@ class WantedReplies(Record):
     """What a worker can do: the policies it samples from, and how many answers at once."""
 
     policies: tuple[PolicyName, ...] = Field(min_length=1, max_length=20)
-    limit: int = Field(default=8, ge=1, le=64)
+    limit: int = Field(default=8, ge=1, le=MOST_TAKEN)
 
 
 class ReplyRequests(Record):
     """The requests that a worker was given; empty = nobody waits."""
 
     requests: tuple[ReplyRequest, ...]
+
+
+class HeldReplies(Record):
+    """The requests that a worker is still at work on."""
+
+    reply_ids: tuple[int, ...] = Field(min_length=1, max_length=MOST_TAKEN)
 
 
 class WrittenReply(Sent):
@@ -88,6 +96,12 @@ def take(connection: Connection, policies: Collection[str], limit: int, *, now: 
     taken = update(reply).where(reply.c.id.in_(oldest)).values(state="taken", taken_at=now)
     rows = connection.execute(taken.returning(reply.c.id, reply.c.policy, reply.c.messages)).all()
     return tuple(ReplyRequest(reply_id=row.id, policy=row.policy, messages=row.messages) for row in sorted(rows))
+
+
+def renew(connection: Connection, reply_ids: Collection[int], *, now: float) -> None:
+    """Their worker is still at work: nobody else is given them for `TAKEN_S` from now."""
+    held = (reply.c.id.in_(reply_ids), reply.c.state == "taken")
+    connection.execute(update(reply).where(*held).values(taken_at=now))
 
 
 def finish(connection: Connection, reply_id: int, written: WrittenReply) -> ReplyState:

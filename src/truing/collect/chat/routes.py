@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from truing.collect import sampled
 from truing.collect.chat import conversations, replies
 from truing.collect.chat.conversations import MOST_CHARACTERS, Composing, Waiting
-from truing.collect.chat.replies import ReplyRequests, ReplyState, WantedReplies, WrittenReply
+from truing.collect.chat.replies import HeldReplies, ReplyRequests, ReplyState, WantedReplies, WrittenReply
 from truing.collect.rendering.markdown import render
 from truing.collect.screen.view import SPEAKERS, Turn
 from truing.collect.sent import Sent
@@ -52,6 +52,14 @@ def take(request: Request, service: Serving, wanted: WantedReplies) -> ReplyRequ
     now = service.clock()
     taken = service.database.write(lambda c: replies.take(c, wanted.policies, wanted.limit, now=now))
     return ReplyRequests(requests=taken)
+
+
+@api.post("/renew", status_code=204)
+def renew(request: Request, service: Serving, held: HeldReplies) -> None:
+    """A worker is still at work on what it took."""
+    authorize(request, "replies")
+    now = service.clock()
+    service.database.write(lambda c: replies.renew(c, held.reply_ids, now=now))
 
 
 @api.post("/{reply_id}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from truing.collect.config import CampaignConfig
 from truing.collect.errors import NotAllowedError
@@ -80,8 +80,8 @@ def standing(connection: Connection, campaign: RowMapping, config: CampaignConfi
     held = qualification_of(connection, rater_id, qualification_name(config))
     since = _asked_since(held, now)
     rows = _rows(connection, campaign["id"], rater_id)
-    quizzes = [row for row in rows if row["step"] == Step.QUIZ and row["started_at"] >= since]
-    attempts = [row for row in rows if row["step"] == Step.CALIBRATION and row["started_at"] >= since]
+    quizzes = [row for row in rows if row["step"] == Step.QUIZ and row["id"] > since]
+    attempts = [row for row in rows if row["step"] == Step.CALIBRATION and row["id"] > since]
     return Standing(
         consented=any(row["step"] == Step.CONSENT for row in rows),
         guideline_confirmed=_has_confirmed(connection, campaign, rater_id),
@@ -101,7 +101,7 @@ def qualification_of(connection: Connection, account_id: int, name: str) -> Qual
     """A person's qualification as it stands."""
     same = (qualification.c.account_id == account_id, qualification.c.name == name)
     row = connection.execute(select(qualification).where(*same)).mappings().one_or_none()
-    return None if row is None else Qualification(row["status"], row["decided_at"], row["expires_at"])
+    return None if row is None else Qualification(row["status"], row["decided_at"], row["expires_at"], row["last_onboarding_id"])
 
 
 def record_step(
@@ -120,6 +120,8 @@ def last_quiz(connection: Connection, campaign_id: int, rater_id: int) -> RowMap
 def decide(connection: Connection, account_id: int, name: str, decided: Qualification, score: float | None = None) -> None:
     """Set a person's qualification: granted, failed, or revoked (to be earned again). `score`: share of gold they had right."""
     values = {"status": decided.status, "decided_at": decided.decided_at, "expires_at": decided.expires_at, "score": score}
+    last = select(func.max(onboarding.c.id)).where(onboarding.c.account_id == account_id)
+    values["last_onboarding_id"] = connection.scalar(last) or 0
     same = (qualification.c.account_id == account_id, qualification.c.name == name)
     changed = connection.execute(update(qualification).where(*same).values(**values))
     if not changed.rowcount:
@@ -136,7 +138,7 @@ def _calibration(connection: Connection, campaign_id: int, rater_id: int, attemp
         return Calibration()
     done = select(judgment.c.answers, item.c.gold).join(item, item.c.id == judgment.c.item_id)
     mine = (judgment.c.rater_id == rater_id, judgment.c.campaign_id == campaign_id, judgment.c.purpose == "calibration")
-    current = (judgment.c.is_current, judgment.c.kind == "answer", judgment.c.judged_at >= attempts[-1]["started_at"])
+    current = (judgment.c.is_current, judgment.c.kind == "answer", judgment.c.id > attempts[-1]["last_judgment_id"])
     marks = [agrees(parse(row.answers), parse(row.gold)) for row in connection.execute(done.where(*mine, *current))]
     return Calibration(answered=len(marks), right=sum(mark is True for mark in marks), attempts=len(attempts))
 
@@ -151,7 +153,8 @@ def _open_attempt(
         row["step"] == Step.CALIBRATION and row["finished_at"] is None for row in _rows(connection, campaign_id, rater_id)
     ):
         row = {"account_id": rater_id, "campaign_id": campaign_id, "step": str(Step.CALIBRATION), "result": {}}
-        connection.execute(insert(onboarding).values(**row, started_at=now))
+        last = connection.scalar(select(func.max(judgment.c.id))) or 0
+        connection.execute(insert(onboarding).values(**row, started_at=now, last_judgment_id=last))
 
 
 def _finish_attempt(
@@ -168,13 +171,11 @@ def _rows(connection: Connection, campaign_id: int, rater_id: int) -> list[RowMa
     return list(connection.execute(select(onboarding).where(*mine).order_by(onboarding.c.id)).mappings())
 
 
-def _asked_since(held: Qualification | None, now: float) -> float:
-    """From when on attempts count: since a lead asked again, or since the qualification ran out."""
-    if held is None or held.status == "failed":
-        return 0.0
-    if held.status == "revoked":
-        return held.decided_at
-    return held.expires_at if held.expires_at is not None and held.expires_at <= now else 0.0
+def _asked_since(held: Qualification | None, now: float) -> int:
+    """The step after which attempts count: the last before a lead asked again, or before the qualification that ran out."""
+    if held is None or held.status == "failed" or held.is_valid(now):
+        return 0
+    return held.last_onboarding_id
 
 
 def _score(calibration: Calibration) -> float | None:

@@ -29,11 +29,15 @@ class Step(StrEnum):
 
 @dataclass(frozen=True)
 class Qualification:
-    """The right to rate a task type, from `decided_at` until `expires_at` (seconds since 1970 UTC) or until a lead revokes it."""
+    """The right to rate a task type, from `decided_at` until `expires_at` (seconds since 1970 UTC) or until a lead revokes it.
+
+    `last_onboarding_id`: the last step done before it was decided.
+    """
 
     status: Literal["granted", "failed", "revoked"]
     decided_at: float
     expires_at: float | None = None
+    last_onboarding_id: int = 0
 
     def is_valid(self, now: float) -> bool:
         """Whether it opens tasks at `now`."""
