@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.machine import ROOT
 from benchmarks.paired.models import SIZES
 
 DTYPES = ("float32", "bfloat16")
 THREADS = (1, 2)
 VOCABULARIES = (8192, 50257)
-RESULTS = Path(__file__).parent / "results"
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 @dataclass(frozen=True)

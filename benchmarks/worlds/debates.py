@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import rater_model
+from benchmarks.machine import ROOT
 from benchmarks.worlds.reward_world import agreement, nats
 from benchmarks.worlds.tally import Row
 from truing.models.reward import RewardEnsemble, raw_scores
@@ -29,7 +30,7 @@ from truing.store.files import read_records
 from truing.train import reward, sft
 from truing.train.examples import pair_examples
 
-RECIPE = Path(__file__).resolve().parents[1] / "configs" / "stories-ukp.toml"
+RECIPE = ROOT / "configs" / "stories-ukp.toml"
 LABELS: tuple[How, ...] = ("majority", "rater_model")
 PLAIN: How = "majority"
 FOLDS = 4
