@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 2.0, 60.0
+
 
 class ConnectionLostError(Exception):
     """No whole answer came."""
@@ -27,12 +29,14 @@ class Answer:
 
 
 async def asked(connection: Connection, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> Answer:
-    """Ask until an answer comes: what is lost on the way is sent again."""
+    """Ask until an answer comes. What is lost on the way is sent again as the page's own outbox does it (`outbox.js`)."""
+    wait_s = SHORTEST_WAIT_S
     while True:
         try:
             return await connection.request(method, path, body, kind)
         except ConnectionLostError:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
 
 class Connection:
@@ -47,6 +51,8 @@ class Connection:
     async def request(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> Answer:
         """Send a request and wait for its answer. Raises ConnectionLostError."""
         try:
+            if self._streams is not None and self._streams[0].at_eof():  # ended since: opened anew at once, as browsers do it
+                self.close()
             if self._streams is None:
                 self._streams = await asyncio.open_connection(*self._address)
             reader, writer = self._streams

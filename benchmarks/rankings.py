@@ -1,11 +1,11 @@
-"""What keeping a ranking's pairs together saves in reward training: the same comparisons, with the same weights, apart.
+"""What keeping a ranking's pairs together saves in reward training and DPO: the same comparisons, with the same weights, apart.
 
     python -m benchmarks.rankings [--json]
 
 One optimiser step over 4 rankings of K answers to one prompt each (K = 4, the fewest that InstructGPT's raters ranked, and 9, the
 most), prompts around 256 tokens and replies around 32 (as in `texts.pairs`), float32, one thread, processor time. Apart, every
-pair shares its prompt between its two answers, as any pair does here, and weighs 1 / C(K, 2). Losses must agree within 1e-5
-before anything is timed; then both take turns.
+pair shares its prompt between its two answers, as any pair does here, and weighs 1 / C(K, 2). DPO's reference, another model, is
+taken before: it saves as much again. Losses must agree within 1e-5 before anything is timed; then both take turns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,20 @@ from benchmarks import machine
 from benchmarks.models import END, make_model
 from benchmarks.ratio import paired_ratio
 from benchmarks.texts import lognormal_lengths, words
-from truing.models.load import load_scorer
-from truing.train.config import OptimiserConfig, RewardConfig
+from truing.losses.masked import LossOutput
+from truing.models.load import load_policy, load_scorer
+from truing.train import dpo, reward_member
+from truing.train.config import DPOConfig, OptimiserConfig, RewardConfig
 from truing.train.examples import Example, PairExample
 from truing.train.rankings import Ranking, rankings_of
-from truing.train.reward_member import losses
 from truing.train.session import ready_to_train
 from truing.train.step import Stepper
 
 VOCAB, RANKINGS, SIZES, REPEATS = 8192, 4, (4, 9), 6
-CONFIG = RewardConfig(micro_batch_tokens=1024)
+REWARD, DPO = RewardConfig(micro_batch_tokens=1024), DPOConfig(micro_batch_tokens=1024)
+
+Step = Callable[[], tuple[float, float]]
+"""One optimiser step from the initial weights: its loss and its processor seconds."""
 
 
 def pairs_of_rankings(k: int) -> list[PairExample]:
@@ -51,27 +55,46 @@ def pairs_of_rankings(k: int) -> list[PairExample]:
     return pairs
 
 
-def step(model: Path, rankings: Sequence[Ranking]) -> tuple[float, float]:
-    """Loss and processor seconds of one optimiser step from the initial weights."""
-    scorer: PreTrainedModel = ready_to_train(load_scorer(model, seed=0))
-    stepper = Stepper(scorer, OptimiserConfig(), 1, "benchmark")
+def reward_model(folder: Path, rankings: Sequence[Ranking]) -> Step:
+    """Reward training from one initial model."""
+    path = make_model(folder, VOCAB, head="score")
+    return lambda: _timed(load_scorer(path, seed=0), lambda scorer: reward_member.losses(scorer, rankings, REWARD))
+
+
+def policy(folder: Path, rankings: Sequence[Ranking]) -> Step:
+    """DPO from one initial model."""
+    path, other = (make_model(folder / name, VOCAB, seed=seed) for seed, name in enumerate(("policy", "reference")))
+    reference = dpo.take_reference(load_policy(other), rankings, DPO, folder)
+    rows = range(len(rankings))
+    return lambda: _timed(load_policy(path), lambda model: dpo.losses(model, rankings, rows, reference, DPO))
+
+
+def _timed(model: PreTrainedModel, losses: Callable[[PreTrainedModel], Iterable[LossOutput]]) -> tuple[float, float]:
+    stepper = Stepper(ready_to_train(model), OptimiserConfig(), 1, "benchmark")
     began = time.process_time()
-    metrics = stepper.step(losses(scorer, rankings, CONFIG))
+    metrics = stepper.step(losses(model))
     return metrics["loss"], time.process_time() - began
 
 
-def measure(model: Path, k: int) -> dict[str, Any]:
+def measure(what: str, k: int) -> dict[str, Any]:
     """Ratios of tokens and time, apart over together."""
     pairs = pairs_of_rankings(k)
-    together = rankings_of(pairs)
-    apart = rankings_of([pair._replace(weight=2 / (k * (k - 1))) for pair in pairs], together=False)
-    (loss, _), (loss_apart, _) = step(model, together), step(model, apart)
-    if abs(loss - loss_apart) > 1e-5:
-        raise SystemExit(f"K = {k}: the losses differ ({loss} and {loss_apart}): nothing is timed")
-    turns = [(step(model, together)[1], step(model, apart)[1]) for _ in range(REPEATS)]
+    sides = (
+        rankings_of(pairs),
+        rankings_of([pair._replace(weight=2 / (k * (k - 1))) for pair in pairs], together=False),
+    )
+    with tempfile.TemporaryDirectory(prefix="truing-bench-") as folder:
+        together, apart = (WORKS[what](Path(folder) / str(number), side) for number, side in enumerate(sides))
+        (loss, _), (loss_apart, _) = together(), apart()
+        if abs(loss - loss_apart) > 1e-5:
+            raise SystemExit(f"{what}, K = {k}: the losses differ ({loss} and {loss_apart}): nothing is timed")
+        turns = [(together()[1], apart()[1]) for _ in range(REPEATS)]
     ratio = paired_ratio(*zip(*turns, strict=True))
-    tokens = [sum(ranking.n_tokens(share_prompts=True) for ranking in side) for side in (together, apart)]
-    return {"k": k, "pairs": len(pairs), "tokens": tokens, "seconds": turns, **ratio._asdict()}
+    tokens = [sum(ranking.n_tokens(share_prompts=True) for ranking in side) for side in sides]
+    return {"work": what, "k": k, "pairs": len(pairs), "tokens": tokens, "seconds": turns, **ratio._asdict()}
+
+
+WORKS: dict[str, Callable[[Path, Sequence[Ranking]], Step]] = {"reward": reward_model, "dpo": policy}
 
 
 def main() -> None:
@@ -79,16 +102,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="the machine and every run, as JSON")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(prefix="truing-bench-") as folder:
-        model = make_model(Path(folder), VOCAB, head="score")
-        rows = [measure(model, k) for k in SIZES]
+    rows = [measure(what, k) for what in WORKS for k in SIZES]
     if given.json:
         print(json.dumps({"machine": machine.describe(), "rows": rows}))
         return
     for row in rows:
         run, run_apart = row["tokens"]
         print(
-            f"K = {row['k']}: {run_apart:,} tokens apart, {run:,} together ({run_apart / run:.1f} times fewer); "
+            f"{row['work']}, K = {row['k']}: {run_apart:,} tokens apart, {run:,} together ({run_apart / run:.1f} times fewer); "
             f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}] times less processor time, n = {REPEATS}"
         )
 

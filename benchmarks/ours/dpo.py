@@ -13,13 +13,14 @@ from benchmarks.peers.serve import Stopwatch, serve
 from truing.models.flops import FloorCounter
 from truing.train.config import DPOConfig
 from truing.train.dpo import Reference, losses, take_reference
+from truing.train.rankings import rankings_of
 
 
 class Ours:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
         self._config = DPOConfig(beta=job["beta"], reference=job["reference"], micro_batch_tokens=common.micro_batch_tokens(job))
-        self._pairs = common.pair_examples(job)
+        self._pairs = rankings_of(common.pair_examples(job))
         common.policy(job)
 
     def parity(self, out: str) -> dict[str, Any]:

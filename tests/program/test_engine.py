@@ -51,13 +51,15 @@ def test_stages_sample_with_vllm(
         run_stage(stage, tiny_recipe, tiny_model_dir, tmp_path / "dead", "engine.kind=vllm")
 
 
-def test_rl_stages_take_the_runs_engine_where_they_name_none(tmp_path: Path) -> None:
+def test_stages_take_the_runs_engine_where_they_name_none(tmp_path: Path) -> None:
     recipe = Recipe.from_values({}, ["engine.kind=vllm", "grpo.engine.kind=local"])
     store = Store(tmp_path)
     with Watch(store.root, PlainView(lambda _: None), planned=1) as watch:
         bench = benches.Bench(recipe, store, watch)
         assert bench.settle(recipe.ppo, "ppo").engine.kind == "vllm"
         assert bench.settle(recipe.grpo, "grpo").engine.kind == "local"
+        assert bench.complete(recipe.preferences).engine.kind == "vllm"
+        assert bench.settle_measuring(recipe.evaluate, "evaluate").engine.kind == "vllm"
 
 
 @pytest.mark.parametrize("verb", ["sample", "chat"])

@@ -10,12 +10,12 @@ from truing.collect.exchange.sets import STAGE, NamedGuideline, SetSource, write
 from truing.data.files import Row
 from truing.errors import TruingError
 from truing.program import lineage
-from truing.program.judged import is_judged, read_folder
+from truing.program.judged import is_judged, read_folder, read_judged
 from truing.program.recipe import Recipe
 from truing.program.single import run_stage
 from truing.records import Guideline, Judgment, PreferencePair
 from truing.store.artifacts import Store
-from truing.store.files import read_json, read_records
+from truing.store.files import read_json, read_records, write_records
 
 OLD, NEW = Guideline(version=1, text="# Old\n"), Guideline(version=2, text="# New\n")
 
@@ -33,6 +33,16 @@ def exported(tmp_path_factory) -> Path:
     draft = Store(tmp_path_factory.mktemp("sets")).begin(STAGE, "june", ConvertConfig(), {})
     source = SetSource("service", rows, [NamedGuideline("main", OLD), NamedGuideline("main", NEW)], ("demo",))
     return write_set(draft, source).path
+
+
+def test_raters_are_read_from_a_set_as_from_files(exported: Path, tmp_path: Path) -> None:
+    found = read_judged(exported)
+    assert [len(rows) for rows in found] == [8, 24]
+    write_records(tmp_path / "comparisons.jsonl", found.comparisons)
+    write_records(tmp_path / "judgments.jsonl", found.judgments)
+    assert read_judged(tmp_path) == found
+    with pytest.raises(TruingError, match="holds its own comparisons"):
+        read_judged(exported, tmp_path / "comparisons.jsonl")
 
 
 def freeze(exported: Path, out: Path, *overrides: str, **values):

@@ -61,6 +61,23 @@ def test_paths_are_relative_to_the_recipe_and_words_stay(tmp_path: Path) -> None
     assert recipe.start_from.sft == str(tmp_path / "s")
 
 
+def test_the_engines_interpreter_is_relative_to_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    (tmp_path / "env" / "bin" / "python").symlink_to(sys.executable)
+    stages = ("preferences", "ppo", "grpo", "rloo", "redteam", "evaluate")
+    engine = 'engine.vllm.python = "env/bin/python"\n'
+    text = engine + "".join(f"[{stage}]\n{engine}" for stage in stages) + f"[[rounds]]\nppo.{engine}"
+    recipe = Recipe.load(write(tmp_path, text))
+    engines = [recipe.engine, *(getattr(recipe, stage).engine for stage in stages), recipe.for_round(1).ppo.engine]
+    assert {engine.vllm.python for engine in engines} == {str(tmp_path / "env" / "bin" / "python")}
+
+
+@pytest.mark.parametrize("word", ["python3.13", "none", "/opt/vllm/bin/python"])
+def test_an_interpreter_on_the_path_or_with_a_whole_path_stays(tmp_path: Path, word: str) -> None:
+    python = Recipe.load(write(tmp_path, f'engine.vllm.python = "{word}"\n')).engine.vllm.python
+    assert python == (None if word == "none" else word)
+
+
 def test_a_hub_id_stays_and_a_folder_of_that_name_wins(tmp_path: Path) -> None:
     path = write(tmp_path, '[model]\npath = "owner/name"\n')
     assert Recipe.load(path).model.path == "owner/name"

@@ -107,9 +107,32 @@ def test_a_run_may_start_from_finished_work(tiny_recipe: Path, tmp_path: Path) -
     run(Recipe.load(tiny_recipe, ["rounds=[{}]", 'run.stages=["sft","preferences"]']), first)
     given = [f'start_from.sft="{first / "sft"}"', f'start_from.preferences="{first / "round-1" / "preferences"}"']
     second = tmp_path / "second"
-    run(Recipe.load(tiny_recipe, ['run.stages=["dpo","evaluate"]', "rounds=[{}]", *given]), second)
+    recipe = Recipe.load(tiny_recipe, ['run.stages=["dpo","evaluate"]', "rounds=[{}]", *given])
+    run(recipe, second)
+    assert len(read_status(second).stages) == planned_stages(recipe)
     assert Store(second).read("sft").artifact_hash == Store(first).read("sft").artifact_hash
     assert (second / "round-1" / "evaluate" / "dpo" / "report.json").exists()
+
+
+def test_what_stands_in_for_round_one_takes_no_stage_and_the_next_makes_its_own(tiny_recipe: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    run(Recipe.load(tiny_recipe, ["rounds=[{}]", 'run.stages=["sft","preferences","reward"]']), first)
+    of_round_one = {stage: f'start_from.{stage}="{first / "round-1" / stage}"' for stage in ("preferences", "reward")}
+    sft = f'start_from.sft="{first / "sft"}"'
+    only = 'run.stages=["sft","preferences","reward"]'
+    pool = "preferences.selection.pool=40"
+    for number, given in enumerate(([sft, of_round_one["preferences"]], [sft, *of_round_one.values(), pool])):
+        recipe, out = Recipe.load(tiny_recipe, [only, *given]), tmp_path / f"out-{number}"
+        run(recipe, out)
+        assert len(read_status(out).stages) == planned_stages(recipe)
+
+
+def test_peoples_pairs_are_counted_in_every_round(tiny_recipe: Path, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(f'{{"prompt": "p{i}", "chosen": "good {i}", "rejected": "bad"}}\n' for i in range(12)))
+    recipe = Recipe.load(tiny_recipe, [f'data.comparisons="{pairs}"', 'run.stages=["sft","preferences"]'])
+    run(recipe, tmp_path / "out")
+    assert len(read_status(tmp_path / "out").stages) == planned_stages(recipe)
 
 
 def test_people_judge_what_was_sampled(tiny_recipe: Path, tmp_path: Path) -> None:

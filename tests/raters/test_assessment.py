@@ -60,11 +60,35 @@ def test_what_is_shown() -> None:
     text = render_assessment(FOUND, 5)
     assert "and 11 raters with fewer judgments" in text
     assert "nobody is rejected" in text
+    assert "  r0  re-certify, down-weight from judgment " in text
+    head = next(line for line in text.splitlines() if line.startswith("rater "))
+    assert "chose left" in head
+    assert "gold right" not in head  # there is no gold
     page = render_page(FOUND)
     assert "<script" not in page
     assert "://" not in page
     hostile = FOUND.model_copy(update={"raters": (FOUND.raters[0].model_copy(update={"rater_id": "<script>x</script>"}),)})
     assert "<script>" not in render_page(hostile)
+
+
+def test_who_cannot_be_told_from_a_coin_flipper_is_named() -> None:
+    # r3 takes the left whatever stands there: no reliability, and a pull that says why
+    assert {row.rater_id: row.answers for row in FOUND.raters if row.answers != "by_quality"} == {"r3": "unclear"}
+    line = "cannot be told from coin-flippers: r3 (700)"
+    assert line in render_assessment(FOUND, 5).splitlines()
+    assert line in render_page(FOUND)
+    opposite = [row.model_copy(update={"answers": "against_quality"}) for row in FOUND.raters[:13]]
+    text = render_assessment(FOUND.model_copy(update={"raters": tuple(opposite)}), 5)
+    assert "answer against quality: r0 (700), " in text
+    assert ", and 1 with fewer judgments" in text
+
+
+def test_one_rater_alone_is_not_measured() -> None:
+    alone = assess(ROWS[:30], [vote(str(n), "first", "a") for n in range(30)], resamples=10)
+    text = render_assessment(alone, 5)
+    assert "30 judgments of 30 comparisons by 1 rater\n" in text
+    assert "what is expected of any rater, not measured" in text
+    assert "cannot be told from coin-flippers: a (30)" in text
 
 
 def test_the_stronger_policy_leads() -> None:

@@ -18,7 +18,9 @@ def checked(judgments: list[Judgment], gold: str | None = None):
 
 
 def lefts(chose_left: list[bool]) -> list[Judgment]:
-    return [vote(str(n), "first" if left else "second", "r", "first") for n, left in enumerate(chose_left)]
+    """Sides were drawn: the first of the two stood at left in every third."""
+    shown = [("second", "first") if n % 3 else ("first", "second") for n in range(len(chose_left))]
+    return [vote(str(n), shown[n][0 if left else 1], "r", shown[n][0]) for n, left in enumerate(chose_left)]
 
 
 def test_a_rater_who_takes_the_left_in_65_of_100_is_flagged_within_300_and_honest_ones_are_not() -> None:
@@ -42,6 +44,16 @@ def test_straight_lines_and_alternation_are_flagged_at_once() -> None:
     assert all(f.at_judgment is not None and f.at_judgment <= 30 for f in flags)
     _, flags = checked(lefts([n % 2 == 0 for n in range(40)]))
     assert [f.kind for f in flags] == ["pattern"]
+
+
+def test_where_sides_were_not_drawn_runs_are_the_datas_and_a_side_may_be() -> None:
+    runs = [n // 8 % 2 == 0 for n in range(160)]
+    assert [f.kind for f in checked(lefts(runs))[1]] == ["pattern"]
+    as_stored = [vote(str(n), "first" if left else "second", "r", "first") for n, left in enumerate(runs)]
+    assert checked(as_stored)[1] == []
+    [flag] = checked([vote(str(n), "first", "r", "first") for n in range(40)])[1]
+    assert flag.kind == "left"
+    assert "sides were not drawn" in flag.message
 
 
 def test_nothing_but_ties_is_flagged() -> None:

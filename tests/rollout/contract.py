@@ -16,7 +16,13 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    MinPLogitsWarper,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from truing.errors import TruingError
 from truing.models.forward import token_logprobs
@@ -51,6 +57,16 @@ def teacher_forced(model, prompt, tokens, temperature):
     where = batch.positions([[False] * len(prompt) + [True] * len(tokens)])
     with torch.no_grad():
         return token_logprobs(model, batch, where, temperature=temperature).logprobs_N
+
+
+def cut_logprobs(model, prompt, tokens, cuts):
+    """Of the same tokens at temperature 1, where transformers' own processors cut the trainer's logits in this order."""
+    whole = torch.tensor([[*prompt, *tokens]], device=model.device)
+    with torch.no_grad():
+        scores_LV = model(whole).logits[0, len(prompt) - 1 : -1]
+    for cut in cuts:
+        scores_LV = cut(whole, scores_LV)
+    return scores_LV.log_softmax(-1).gather(1, torch.tensor(tokens)[:, None])[:, 0]
 
 
 def require_logprobs(model, prompts, groups, temperature, atol=1e-4):
@@ -118,6 +134,19 @@ class EngineContract:
         cut_down, greedy = (flat(engine.sample(n=1, **changes)) for changes in (cut, {"temperature": 0.0}))
         assert [one.tokens for one in cut_down] == [one.tokens for one in greedy]
         assert all(abs(logprob) < 1e-5 for one in cut_down for logprob in one.logprobs)
+
+    def test_several_cuts_apply_in_one_order(self, engine):
+        """min-p, top-k, top-p. With min-p last, top-p would leave more."""
+        min_p, top_k, top_p = MinPLogitsWarper(0.3), TopKLogitsWarper(30), TopPLogitsWarper(0.6)
+        drawn = flat(engine.sample(n=4, temperature=1.0, min_p=0.3, top_k=30, top_p=0.6))
+        prompts, tokens = [prompt for prompt in PROMPTS for _ in range(4)], [one.tokens for one in drawn]
+        ours, last = (
+            torch.cat([cut_logprobs(engine.model, *one, cuts) for one in zip(prompts, tokens, strict=True)])
+            for cuts in ([min_p, top_k, top_p], [top_k, top_p, min_p])
+        )
+        told = torch.tensor([logprob for one in drawn for logprob in one.logprobs])
+        torch.testing.assert_close(told, ours, rtol=1e-5, atol=1e-4)
+        assert not torch.allclose(told, last, atol=1e-2)
 
     def test_a_stop_string_ends_a_completion_and_is_kept(self, engine):
         free = engine.sample(PROMPTS[:1], n=1)[0][0]

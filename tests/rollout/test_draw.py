@@ -35,6 +35,8 @@ def shares(**changes):
         ({"min_p": 0.7}, [1, 0, 0]),
         ({"min_p": 0.5}, [0.625, 0.375, 0]),
         ({"min_p": 0.3}, [0.5, 0.3, 0.2]),
+        ({"min_p": 0.5, "top_p": 0.6}, [1, 0, 0]),  # 0.5 of the 0.8 that min-p leaves is enough; of the whole it is not
+        ({"top_k": 2, "top_p": 0.6}, [1, 0, 0]),
     ],
 )
 def test_shares_and_logprobs_are_those_of_the_distribution(changes, probabilities):

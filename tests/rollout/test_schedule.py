@@ -120,6 +120,68 @@ def test_a_stream_tells_every_token_as_it_is_drawn(sampler):
     assert [token.request for token in told[:8]] != [0] * 8  # requests take turns
 
 
+def read_adding(stream, joining):
+    """Read a stream to its end; `joining` are (after so many tokens, request), soonest first."""
+    waiting = list(joining)
+    for read, _ in enumerate(stream, start=1):
+        while waiting and waiting[0][0] <= read:
+            stream.add(waiting.pop(0)[1])
+    assert not waiting
+    return [one.tokens for one in stream.completions()]
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.sampled_from([tuple(p) for p in PROMPTS]), st.integers(1, 60)), max_size=8),
+    st.integers(1, 6),
+)
+def test_requests_that_join_draw_what_they_draw_alone_and_disturb_nobody(sampler, joining, max_batch):
+    """Shorter and longer ones, with more slots than the stream began with or none free."""
+    few = LocalSampler(sampler.model, sampler.tokenizer, max_batch=max_batch)
+    begun = [Request(tuple(PROMPTS[i % 4]), i, 32, 32) for i in range(2)]
+    added = [Request(prompt, 100 + i, most) for i, (_, prompt, most) in enumerate(joining)]
+    at = sorted(after for after, _, _ in joining)
+    told = read_adding(few.stream(begun, SETTINGS), list(zip(at, added, strict=True)))
+    assert told == [drawn(sampler, [request])[request] for request in [*begun, *added]]
+
+
+def test_one_that_joins_is_drawn_before_those_it_joined_have_ended(sampler):
+    stream, order = sampler.stream([Request(tuple(PROMPTS[0]), 0, 32, 32)], SETTINGS), []
+    for place, token in enumerate(stream):
+        if place == 4:
+            assert stream.add(Request(tuple(PROMPTS[1]), 1, 2, 2)) == 1
+        if token.ending is not None:
+            order.append(token.request)
+    assert order == [1, 0]
+
+
+def test_one_that_joins_stays_within_the_cache(model, tokenizer, monkeypatch):
+    """A request of 96 columns leaves room for two: it waits until only one other is under way."""
+    small = LocalSampler(model, tokenizer, config=LocalConfig(cache_gib=2.5 * 256 * 96 / 2**30))
+    begun = [Request(tuple(PROMPTS[0]), i, 24 + i, 24 + i) for i in range(4)]
+    rows = []
+    monkeypatch.setattr(
+        small._decoder, "step", lambda tokens, at, inner=small._decoder.step: rows.append(len(tokens)) or inner(tokens, at)
+    )
+    long = Request((5,) * 90, 9, 7, 7)
+    told = read_adding(small.stream(begun, SETTINGS), [(3, long)])
+    assert told == [drawn(LocalSampler(model, tokenizer), [request])[request] for request in [*begun, long]]
+    assert small._decoder.cache.slots * small._decoder.cache.columns * 256 <= 2.5 * 256 * 96
+    assert max(rows) == 4
+    with pytest.raises(TruingError, match=r"engine\.local\.cache_gib"):
+        LocalSampler(model, tokenizer, config=LocalConfig(cache_gib=64 * 256 / 2**30)).stream(begun, SETTINGS).add(long)
+
+
+def test_what_joins_must_fit_the_context_and_come_in_time(sampler):
+    stream = sampler.stream([Request(tuple(PROMPTS[0]), 0, 2)], SETTINGS)
+    with pytest.raises(TruingError, match=r"request 1 has 120 tokens.*context of 128"):
+        stream.add(Request((5,) * 120, 1, 32))
+    list(stream)
+    with pytest.raises(ValueError, match="open another"):
+        stream.add(Request(tuple(PROMPTS[0]), 1, 2))
+    assert len(stream.completions()) == 1
+
+
 def test_a_cancelled_request_frees_its_slot_and_leaves_the_others_alone(sampler):
     few = LocalSampler(sampler.model, sampler.tokenizer, max_batch=2)
     requests = [Request(tuple(prompt), seed, 32, 32) for seed, prompt in enumerate(PROMPTS)]

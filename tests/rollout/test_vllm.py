@@ -161,6 +161,56 @@ def test_killed_in_the_middle_it_starts_again_on_the_current_weights(sampler, mo
     assert not Path(f"/proc/{pid}").exists()  # nor a zombie
 
 
+@pytest.fixture
+def impatient(model, tokenizer, orders):
+    with closing(VllmSampler(model, tokenizer, config=VllmConfig(attempts=2, timeout_s=3.0))) as sampler:
+        yield sampler
+
+
+def test_one_that_hangs_is_killed_and_started_again(impatient, orders):
+    expected, pid = draw(impatient), impatient.worker_pid
+    (orders / "hang for good").touch()
+    with pytest.warns(UserWarning, match=r"no sign of life for 3 s and was killed \(.*raise engine\.vllm\.timeout_s\)"):
+        again = draw(impatient)
+    assert again == expected
+    assert impatient.worker_pid != pid
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_one_that_hangs_each_time_is_given_up(impatient, orders):
+    (orders / "hang").touch()
+    with (
+        pytest.warns(UserWarning, match="no sign of life") as warned,
+        pytest.raises(TruingError, match=r"failed 2 times[\s\S]*no sign of life for 3 s[\s\S]*--resume"),
+    ):
+        draw(impatient)
+    assert len(warned) == 1
+    assert impatient.worker_pid is None
+
+
+def test_one_that_is_slow_but_at_work_is_waited_for(impatient, orders):
+    """No completion is finished within the limit, but steps are made."""
+    pid = impatient.worker_pid
+    (orders / "be slow").touch()
+    assert draw(impatient)
+    assert impatient.worker_pid == pid
+
+
+def test_one_that_is_stopped_while_it_is_written_to_is_killed(impatient):
+    """A request larger than the pipe's buffer, which nobody reads."""
+    os.kill(impatient.worker_pid, signal.SIGSTOP)
+    prompts = [[5 + place % 200] * 100 for place in range(300)]
+    with pytest.warns(UserWarning, match="no sign of life"):
+        drawn = impatient.sample(prompts, samples_per_prompt=1, settings=SETTINGS, seed=0)
+    assert len(drawn) == 300
+
+
+def test_a_start_that_hangs_is_given_up(model, tokenizer, orders):
+    (orders / "hang at the start").touch()
+    with pytest.raises(TruingError, match=r"did not start.*no sign of life for 1 s[\s\S]*timeout_s"):
+        VllmSampler(model, tokenizer, config=VllmConfig(timeout_s=1.0))
+
+
 def test_progress_never_goes_back(sampler, orders):
     seen = []
     (orders / "die").touch()

@@ -1,6 +1,6 @@
-"""Rankings in reward training: every answer once, and the same loss and gradient as the pairs apart."""
+"""Rankings in reward training and DPO: every answer once, and the same loss and gradient as the pairs apart."""
 
-import json
+from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 
@@ -9,12 +9,14 @@ import torch
 from torch.testing import assert_close
 from transformers import PreTrainedModel
 
-from truing.models.load import load_scorer, load_tokenizer
+from truing.losses.masked import LossOutput
+from truing.models.load import load_policy, load_scorer, load_tokenizer
 from truing.records import PreferencePair, Prompt
 from truing.store.artifacts import Store
 from truing.store.files import write_records
-from truing.train import reward
-from truing.train.config import RewardConfig
+from truing.train import dpo, reward
+from truing.train.config import DPOConfig, RewardConfig
+from truing.train.dpo import DPOInputs
 from truing.train.examples import PairExample, pair_examples
 from truing.train.rankings import Ranking, pair_scores, rankings_of
 from truing.train.reward import RewardInputs
@@ -51,13 +53,19 @@ def examples(folder: Path, pairs: list[PreferencePair], max_tokens: int = 512) -
     return pair_examples(load_tokenizer(folder), pairs, max_tokens, "truncate_left").items
 
 
-def gradient(model: PreTrainedModel, rankings: list[Ranking], config: RewardConfig) -> tuple[float, dict[str, torch.Tensor]]:
+def gradient(model: PreTrainedModel, outputs: Iterable[LossOutput]) -> tuple[float, dict[str, torch.Tensor]]:
     model.zero_grad()
     total = 0.0
-    for output in losses(model, rankings, config):
+    for output in outputs:
         output.loss.backward()
         total += float(output.loss.detach())
     return total, {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+def taken_apart(pairs: list[PairExample]) -> list[Ranking]:
+    """Each pair alone, with the weight that it has in its ranking."""
+    share = {pair.row: 1 / len(ranking.pairs) for ranking in rankings_of(pairs) for pair in ranking.pairs}
+    return rankings_of([pair._replace(weight=pair.weight * share[row], ranking="") for row, pair in enumerate(pairs)])
 
 
 def test_every_answer_stands_once_and_pairs_alone_stay_alone(tiny_model_dir: Path) -> None:
@@ -82,15 +90,38 @@ def test_together_is_the_same_loss_and_gradient_as_apart_with_the_same_weights(
     pairs = examples(tiny_model_dir, [*ranked(0), *make_pairs(2, 1), *ranked(1, ANSWERS[:3])])
     config = RewardConfig(share_prompts=share_prompts, micro_batch_tokens=budget, center_coefficient=0.01)
     together = rankings_of(pairs)
-    share = {pair.row: 1 / len(ranking.pairs) for ranking in together for pair in ranking.pairs}
-    apart = rankings_of([pair._replace(weight=pair.weight * share[row], ranking="") for row, pair in enumerate(pairs)])
-    loss, gradients = gradient(model, together, config)
-    loss_apart, gradients_apart = gradient(model, apart, config.with_changes(micro_batch_tokens=10_000))
+    apart = taken_apart(pairs)
+    loss, gradients = gradient(model, losses(model, together, config))
+    loss_apart, gradients_apart = gradient(model, losses(model, apart, config.with_changes(micro_batch_tokens=10_000)))
     assert loss == pytest.approx(loss_apart, abs=1e-5)
     for name, value in gradients.items():
         assert_close(value, gradients_apart[name], atol=1e-5, rtol=1e-4)
     tokens = [sum(one.n_tokens(share_prompts=share_prompts) for one in several) for several in (together, apart)]
     assert tokens[0] < 0.6 * tokens[1]
+
+
+@pytest.mark.parametrize("reference", ["cached", "live"])
+@pytest.mark.parametrize("loss", ["dpo", "ipo"])
+@pytest.mark.parametrize("budget", [30, 10_000])
+def test_dpo_is_the_same_together_as_apart_with_the_same_weights(
+    budget: int, loss: str, reference: str, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    pairs = examples(tiny_model_dir, [*ranked(0), *make_pairs(2, 1), *ranked(1, ANSWERS[:3])])
+    config = DPOConfig(loss=loss, reference=reference, micro_batch_tokens=budget)
+    found = {}
+    for name, rankings in (("together", rankings_of(pairs)), ("apart", taken_apart(pairs))):
+        policy = ready_to_train(load_policy(tiny_model_dir))
+        taken = dpo.take_reference(policy, rankings, config, tmp_path / name)
+        with torch.no_grad():
+            for weight in policy.parameters():
+                weight.mul_(1.1)  # away from the reference, where all margins are nought
+        rows = range(len(rankings))
+        found[name] = gradient(policy, dpo.losses(policy, rankings, rows, taken, config))
+    (total, gradients), (total_apart, gradients_apart) = found["together"], found["apart"]
+    assert total == pytest.approx(total_apart, abs=1e-5)
+    largest = max(float(value.abs().max()) for value in gradients_apart.values())
+    for name, value in gradients.items():
+        assert_close(value, gradients_apart[name], atol=1e-5 * max(1.0, largest), rtol=1e-4)
 
 
 def test_answers_whose_prompt_was_cut_at_different_places_are_different_answers(tiny_model_dir: Path) -> None:
@@ -113,9 +144,11 @@ def test_a_ranking_is_one_comparison_of_a_step(tiny_model_dir: Path, tmp_path: P
     write_records(tmp_path / "heldout.jsonl", ranked(9))
     store, inputs = Store(tmp_path / "out"), RewardInputs(tiny_model_dir, tmp_path)
     config = RewardConfig(members=1, batch_pairs=2, parallel=False, optimiser={"lr": 1e-3})
-    rows = {}
+    steps = {}
     for how in ("together", "apart"):
-        artifact = reward.run(config.with_changes(rankings=how), inputs, store, how)
-        rows[how] = [json.loads(line) for line in (artifact.path / "metrics.jsonl").read_text().splitlines()]
-        assert artifact.manifest.metrics["heldout_accuracy"].n == 1  # held-out pairs are of one prompt
-    assert (len(rows["together"]), len(rows["apart"])) == (2, 12)
+        scored = reward.run(config.with_changes(rankings=how), inputs, store, how)
+        policy = dpo.run(DPOConfig(batch_pairs=2, rankings=how), DPOInputs(tiny_model_dir, tmp_path), store, f"dpo-{how}")
+        for artifact in (scored, policy):
+            assert artifact.manifest.metrics["heldout_accuracy"].n == 1  # held-out pairs are of one prompt
+        steps[how] = [len((one.path / "metrics.jsonl").read_text().splitlines()) for one in (scored, policy)]
+    assert steps == {"together": [2, 2], "apart": [12, 12]}

@@ -10,7 +10,7 @@ import typer
 from truing.cli.options import AsJson
 
 JudgmentsArgument = Annotated[
-    Path, typer.Argument(metavar="JUDGMENTS", help="judgments.jsonl, or the folder of a preference set.")
+    Path, typer.Argument(metavar="JUDGMENTS", help="A judgment set or a preference set (folders), or a judgments.jsonl.")
 ]
 ComparisonsArgument = Annotated[
     Path | None, typer.Argument(metavar="[COMPARISONS]", help="Comparisons judged (default: comparisons.jsonl beside them).")
@@ -26,10 +26,10 @@ def raters(
 ) -> None:
     """Show what judgments say of their raters: agreement, reliability, biases, checks, and what to do next."""
     from truing.cli.output import print_notice, print_text
+    from truing.program.judged import read_judged
     from truing.program.workforce import render_assessment
     from truing.program.workforce_page import render_page
     from truing.raters.assessment import assess
-    from truing.raters.files import read_judged
     from truing.store.files import write_text
 
     judged = read_judged(judgments, comparisons)
@@ -50,8 +50,8 @@ def leaderboard(
 ) -> None:
     """Rank policies by the judgments of their answers, with intervals."""
     from truing.cli.output import print_text
+    from truing.program.judged import read_judged
     from truing.program.workforce import render_leaderboard
-    from truing.raters.files import read_judged
     from truing.raters.leaderboard import leaderboard as fit
 
     judged = read_judged(judgments, comparisons)

@@ -36,7 +36,7 @@ After = Annotated[int, Query(ge=0, description="Only what comes after this id: `
 class NewToken(Record):
     """A token to be made."""
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=tokens.LONGEST_NAME)
     scopes: tuple[Scope, ...] = Field(min_length=1)
 
 

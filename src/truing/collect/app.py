@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from truing.collect import api, home
-from truing.collect.accounts import oidc
+from truing.collect.accounts import oidc, token_pages
 from truing.collect.accounts import pages as accounts_pages
 from truing.collect.adjudication import pages as adjudication_pages
 from truing.collect.chat import routes as chat_routes
@@ -49,6 +49,7 @@ PAGES: tuple[APIRouter, ...] = (
     screen_routes.router,
     accounts_pages.router,
     oidc.router,
+    token_pages.router,
     home.router,
     chat_routes.router,
     onboarding_pages.router,
@@ -86,6 +87,8 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        for name in service.templates.list_templates():  # so that nobody's first page waits for its template to be compiled
+            service.templates.get_template(name)
         worker.start()
         yield
         await anyio.to_thread.run_sync(worker.stop)

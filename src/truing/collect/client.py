@@ -81,8 +81,8 @@ class Client:
         token = os.environ.get(variable)
         if not token:
             raise TruingError(
-                f"the service at {url} needs a token: make one there (scopes read, campaigns, export) and put it into the "
-                f"environment variable {variable}"
+                f"the service at {url} needs a token: an administrator makes one there (People, API tokens; scopes read, "
+                f"campaigns, export; for a worker, replies). Put it into the environment variable {variable}"
             )
         return cls(url, token, **options)
 

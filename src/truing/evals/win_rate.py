@@ -7,12 +7,11 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats as distributions
 from scipy.special import expit
 
 from truing.errors import TruingError
 from truing.records import Estimate, Record
-from truing.stats.intervals import cluster_index, wilson_clustered
+from truing.stats.intervals import cluster_index, t_quantile, wilson_clustered
 
 Floats = NDArray[np.float64]
 _PRIOR_SD = 5.0
@@ -49,7 +48,7 @@ def length_controlled(wins: ArrayLike, length_differences: ArrayLike, clusters: 
     totals = np.stack([np.bincount(index, scores[:, k], count) for k in range(2)], axis=1)
     inverse = np.linalg.inv(hessian)
     covariance = inverse @ (totals.T @ totals * count / (count - 1)) @ inverse
-    half = float(distributions.t.ppf(0.975, count - 1)) * math.sqrt(max(covariance[0, 0], 0.0))
+    half = t_quantile(count - 1) * math.sqrt(max(covariance[0, 0], 0.0))
     low, value, high = (float(expit(weights[0] + shift)) for shift in (-half, 0.0, half))
     return Estimate(value=value, low=low, high=high, n=count)
 

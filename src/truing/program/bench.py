@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from truing.records import Progress, content_hash, seed_for
 from truing.redteam.config import RedTeamConfig
 from truing.store.artifacts import MANIFEST, Artifact, Store, hash_input, read_artifact
 from truing.store.files import disk_errors
-from truing.train.config import RLConfig, StageConfig
+from truing.train.config import StageConfig
 from truing.world.assets import base_model_path
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -64,19 +64,23 @@ class Bench:
 
     def settle(self, config: StageConfigT, stage: str) -> StageConfigT:
         """A training stage's settings with the run's seed, device, template, length rule and engine where it gives none."""
-        defaults = {
-            "seed": self.seed(stage, self.number),
-            "load": self.load.model_dump(),
-            "chat_template": self.chat_template,
-            "too_long": self.recipe.data.too_long,
-        }
-        if isinstance(config, RLConfig):
-            defaults["engine"] = self.recipe.engine
-        return _completed(config, defaults)
+        return self.complete(
+            config,
+            seed=self.seed(stage, self.number),
+            load=self.load.model_dump(),
+            chat_template=self.chat_template,
+            too_long=self.recipe.data.too_long,
+        )
 
     def settle_measuring(self, config: MeasuringT, stage: str) -> MeasuringT:
         """As `settle`, for a stage that samples and trains nothing. Its seed is that of every round: policies are compared."""
-        return _completed(config, {"seed": self.seed(stage) % 2**31, "engine": self.recipe.engine})
+        return self.complete(config, seed=self.seed(stage) % 2**31)
+
+    def complete(self, config: ConfigT, **defaults: Any) -> ConfigT:
+        """`config` with `defaults`, and the run's engine where it samples, for what it does not give."""
+        if "engine" in type(config).model_fields:
+            defaults["engine"] = self.recipe.engine
+        return config.with_changes(**{key: value for key, value in defaults.items() if key not in config.model_fields_set})
 
     def at_round(self, number: int, recipe: Recipe) -> Bench:
         """The bench of another round."""
@@ -98,11 +102,6 @@ class Bench:
         if self.recipe.model.path is None:
             raise TruingError("no model to start from: set model.path in the recipe, or --model (a folder, a hub id, 'embedded')")
         return resolve_model(self.recipe.model.path)
-
-
-def _completed(config: ConfigT, defaults: Mapping[str, Any]) -> ConfigT:
-    """`config`, with `defaults` for what it does not give."""
-    return config.with_changes(**{key: value for key, value in defaults.items() if key not in config.model_fields_set})
 
 
 def resolve_model(model: str) -> str:

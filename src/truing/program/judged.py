@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from truing.collect.exchange import sets
 from truing.errors import TruingError
+from truing.raters import files
+from truing.raters.columns import in_order
 from truing.records import Comparison, Guideline, Judgment
 from truing.store.artifacts import read_artifact
 from truing.store.files import read_json, read_records
@@ -57,6 +59,18 @@ def _read_set(path: Path) -> JudgedFolder:
         max(known, key=lambda guideline: guideline.version, default=None),
         artifact.manifest.notes,
     )
+
+
+def read_judged(judgments: Path, comparisons: Path | None = None) -> files.Judged:
+    """What a judgment set, a preference set or a file of judgments (and one of comparisons) holds, judgments in the order made.
+
+    Raises TruingError as `raters.files.read_judged`, and where a set, which has its own, is given other comparisons.
+    """
+    if not sets.is_set(judgments):
+        return files.read_judged(judgments, comparisons)
+    if comparisons is not None:
+        raise TruingError(f"{judgments} is a judgment set and holds its own comparisons: leave {comparisons} out")
+    return files.Judged(list(sets.read_comparisons(judgments)), in_order(sets.read_judgments(judgments)))
 
 
 def read_judgments(path: Path) -> tuple[list[Judgment], dict[str, int]]:

@@ -402,9 +402,22 @@ def _resolve_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         table = tables.get(section)
         if isinstance(table, Mapping):
             tables[section] = {k: _resolve(v, folder) if k in keys else v for k, v in table.items()}
+    tables = _resolve_interpreter(tables, folder)
+    for section, table in tables.items():  # a stage may have an engine of its own
+        if isinstance(table, Mapping):
+            tables[section] = _resolve_interpreter(table, folder)
     if isinstance(values.get("rounds"), list):
         tables["rounds"] = [_resolve_paths(t, folder) if isinstance(t, Mapping) else t for t in values["rounds"]]
     return tables
+
+
+def _resolve_interpreter(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A bare name is looked for among the commands. Links are kept: an environment's interpreter is one to the system's."""
+    python = table["engine"]["vllm"]["python"] if _has(table, ("engine", "vllm", "python")) else None
+    if not isinstance(python, str) or "/" not in python:
+        return dict(table)
+    path = (folder / Path(python).expanduser()).absolute()
+    return _merge(table, {"engine": {"vllm": {"python": str(path)}}})
 
 
 def _resolve(value: Any, folder: Path) -> Any:

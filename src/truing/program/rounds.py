@@ -129,24 +129,48 @@ def use_threads(threads: int | None) -> None:
 
 
 def planned_stages(recipe: Recipe) -> int:
-    """How many stages a watcher will see."""
-    does = recipe.does
-    policies = sum(map(does, POLICY_STAGES))
-    first_policies = 1 + does("sft")
-    from_file = recipe.data.comparisons is not None or recipe.start_from.preferences is not None
-    a_round = 2 * (does("preferences") and not from_file) + does("reward") + does("reward_tests") + policies
-    a_round += sum(map(does, RL_STAGES))  # what their monitors saw
-    a_round += does("redteam") * policies + does("evaluate") * (policies + 1) + does("findings") + does("gate")
-    once = does("sft") + from_file + does("redteam") * first_policies + does("evaluate") * (first_policies - 1)
-    later = [recipe.for_round(number).preferences for number in range(2, len(recipe.rounds) + 1)]
-    chooses = does("preferences") and not recipe.data.comparisons and (does("reward") or recipe.start_from.reward)
-    selections = sum(config.selection.pool is not None for config in later) if chooses else 0
-    return once + a_round * len(recipe.rounds) + selections + does("release") + 1
+    """How many stages a watcher will see, `release` and the report among them. What the recipe starts from takes none."""
+    numbers = range(1, len(recipe.rounds) + 1)
+    frozen = recipe.for_round(1).data.comparisons is not None and _makes(recipe, "preferences", 1)
+    in_rounds = sum(_planned_in_round(recipe.for_round(number), number) for number in numbers)
+    return frozen + _makes(recipe, "sft", 1) + in_rounds + recipe.does("release") + 1
+
+
+def _planned_in_round(recipe: Recipe, number: int) -> int:
+    def has(stage: StageName) -> bool:
+        return recipe.does(stage) or _given(recipe, stage, number) is not None
+
+    preferences = 1
+    if recipe.data.comparisons is None:
+        knows_reward = number > 1 and (recipe.does("reward") or recipe.start_from.reward is not None)
+        preferences = 2 + (knows_reward and recipe.preferences.selection.pool is not None)
+    made = sum(_makes(recipe, stage, number) for stage in ("reward", *POLICY_STAGES))
+    monitored = sum(map(has, RL_STAGES))
+    policies = sum(map(has, POLICY_STAGES))
+    first = 1 + (number == 1 and (recipe.does("sft") or recipe.start_from.sft is not None))  # SFT, and what it began from
+    attacked = policies + first * (number == 1)
+    return (
+        _makes(recipe, "preferences", number) * preferences
+        + made
+        + monitored
+        + recipe.does("redteam") * attacked
+        + recipe.does("evaluate") * (policies + first)
+        + (recipe.does("reward_tests") + recipe.does("findings") + recipe.does("gate"))
+    )
+
+
+def _given(recipe: Recipe, stage: StageName, number: int) -> str | None:
+    """What the recipe starts round 1 from in place of a stage."""
+    return getattr(recipe.start_from, stage) if number == 1 else None
+
+
+def _makes(recipe: Recipe, stage: StageName, number: int) -> bool:
+    return recipe.does(stage) and _given(recipe, stage, number) is None
 
 
 def _or_given(bench: Bench, stage: StageName, make: Callable[[], Artifact], name: str | None = None) -> Path | None:
     """The stage's artifact: the one that the recipe starts round 1 from, or made now; None where the run leaves it out."""
-    source = getattr(bench.recipe.start_from, stage) if bench.number == 1 else None
+    source = _given(bench.recipe, stage, bench.number)
     if source:
         return adopt(bench.store, Path(source), name or bench.name(stage)).path
     return make().path if bench.recipe.does(stage) else None

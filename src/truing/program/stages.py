@@ -92,7 +92,7 @@ def sampled_comparisons(
     bench: Bench, policies: Mapping[str, str], preference_set: Path | None, findings: Artifact | None, count: int
 ) -> Artifact:
     """Sample `count` pairs of answers that raters could compare. `findings` are the last round's."""
-    config = bench.recipe.preferences
+    config = bench.complete(bench.recipe.preferences)
     prompts = materials.train_prompts(bench, preference_set)
     parents = {f"policy:{label}": model_hash(path) for label, path in policies.items()}
     inputs = comparing.ComparisonInputs(
@@ -104,12 +104,11 @@ def sampled_comparisons(
         load=bench.load,
         chat_template=bench.chat_template,
     )
-    engine = config.engine if "engine" in config.model_fields_set else bench.recipe.engine
     settings = comparing.ComparisonsConfig(
         count=count,
         targeted_fraction=config.targeted_fraction,
         sampling=SamplingSettings(temperature=config.temperature, max_new_tokens=config.max_new_tokens),
-        engine=engine,
+        engine=config.engine,
         seed=bench.seed("comparisons", bench.number),
     )
     name = bench.name("comparisons")

@@ -14,6 +14,7 @@ from truing.figures.scale import Scale
 from truing.figures.svg import axis_strip
 from truing.program.report import plots
 from truing.program.report.page import frame
+from truing.program.workforce import STYLES, UNITS, follow_nothing
 from truing.raters.assessment import Assessment, RaterRow
 from truing.records import Estimate
 
@@ -47,7 +48,14 @@ def render_page(found: Assessment) -> str:
     environment, style, style_hash = frame()
     ordered = sorted(found.raters, key=lambda row: -row.checks.judgments)
     return environment.get_template("workforce.html.j2").render(
-        found=found, raters=ordered, plots=rater_plots(found, ordered[:MOST_DRAWN]), style=style, style_hash=style_hash
+        found=found,
+        raters=ordered,
+        plots=rater_plots(found, ordered[:MOST_DRAWN]),
+        follow_nothing=follow_nothing(found),
+        units=UNITS,
+        styles={name: STYLES.get(name, name) for name in found.quality_effects},
+        style=style,
+        style_hash=style_hash,
     )
 
 
@@ -59,7 +67,10 @@ def rater_plots(found: Assessment, rows: Sequence[RaterRow]) -> list[RaterPlot]:
         _plot("Reliability", "log-odds a standard deviation of quality", rows, lambda row: row.reliability, mean),
         _plot("Pull to the left", "log-odds", rows, lambda row: row.position, 0.0),
     ]
-    return drawn + [_plot(f"Taste for {name}", units[name], rows, partial(_taste, name), 0.0) for name in found.quality_effects]
+    return drawn + [
+        _plot(f"Taste for {STYLES.get(name, name)}", units[name], rows, partial(_taste, name), 0.0)
+        for name in found.quality_effects
+    ]
 
 
 def _taste(name: str, row: RaterRow) -> Estimate:

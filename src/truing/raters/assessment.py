@@ -8,17 +8,19 @@ found.raters[0].reliability, found.advice
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from truing.raters.advice import Advice, RaterEvidence, advise, down_weights
 from truing.raters.checks import Flag, RaterChecks, UsualTime, by_rater, characters, check_rater, fast_answers
+from truing.raters.coins import coin_z
 from truing.raters.columns import Columns, in_order, to_columns
 from truing.raters.config import ChecksConfig
 from truing.raters.drift import drift_flags, split_at
 from truing.raters.duplicates import duplicate_flags
-from truing.raters.labels import fit_columns
+from truing.raters.labels import fit_columns, to_answers
 from truing.raters.pairwise import RaterModel
 from truing.raters.questions import Disagreement, GuidelineQuestion, disagreements, guideline_questions
 from truing.raters.style import Style, style_of
@@ -29,9 +31,14 @@ from truing.stats.intervals import normal_quantile
 Floats = NDArray[np.float64]
 
 
+Answers = Literal["by_quality", "unclear", "against_quality"]
+"""What a rater's answers follow, by a test at 5% (`coins.py`). Unclear: they cannot be told from a coin-flipper's."""
+
+
 class RaterRow(Record):
     """One rater. Reliability is in log-odds a standard deviation of quality, the rest in log-odds.
 
+    `coin_z` is standard normal for a coin-flipper and decides what `answers` follow.
     `position` is the pull to the left; `tastes` what a style adds beyond its worth: length and markdown a doubling, agreement
     where one answer says that the user is right. `tie_log_odds`: a tie against either side, between answers that are equally
     good.
@@ -39,6 +46,8 @@ class RaterRow(Record):
 
     rater_id: str
     simulated: bool
+    answers: Answers
+    coin_z: float
     reliability: Estimate
     position: Estimate
     tastes: dict[str, Estimate]
@@ -82,6 +91,7 @@ def assess(
     usual = UsualTime(workforce, known)
     style = style_of(columns.comparisons)
     model = fit_columns(columns)
+    coin_z_R = coin_z(to_answers(columns), model, columns.gold_J)
     checked = {name: check_rater(given, known, usual, config) for name, given in workforce.items()}
     log_time = _log_time(columns, usual.elasticity)
     flags = [flag for _, own in checked.values() for flag in own]
@@ -113,7 +123,10 @@ def assess(
             )
             for k, name in enumerate(style.names)
         },
-        raters=tuple(_row(number, columns, model, style, checked, workforce) for number in range(len(columns.raters))),
+        raters=tuple(
+            _row(number, columns, model, style, float(coin_z_R[number]), checked, workforce)
+            for number in range(len(columns.raters))
+        ),
         flags=tuple(flags),
         advice=tuple(advise(flags, evidence)),
         disagreements=disagreements(columns.comparisons, ordered, good),
@@ -132,6 +145,7 @@ def _row(
     columns: Columns,
     model: RaterModel,
     style: Style,
+    z: float,
     checked: Mapping[str, tuple[RaterChecks, list[Flag]]],
     workforce: Mapping[str, Sequence[Judgment]],
 ) -> RaterRow:
@@ -143,12 +157,20 @@ def _row(
     return RaterRow(
         rater_id=name,
         simulated=any(j.simulated for j in workforce[name]),
+        answers=_follow(z),
+        coin_z=z,
         reliability=values[0],
         position=values[1],
         tastes={style_name: values[2 + k] for k, style_name in enumerate(style.names)},
         tie_log_odds=values[2 + len(style.names)],
         checks=checked[name][0],
     )
+
+
+def _follow(coin_z: float) -> Answers:
+    if abs(coin_z) < normal_quantile():
+        return "unclear"
+    return "by_quality" if coin_z > 0 else "against_quality"
 
 
 def _reliability_around(columns: Columns, flags: Sequence[Flag]) -> dict[str, dict[int, tuple[float, float]]]:

@@ -85,8 +85,8 @@ def check_rater(
         _gold_flag(checks, gold_answers(judgments, comparisons), config),
         _repeats_flag(checks, config),
         _speed_flag(checks, fast, config),
-        _left_flag(checks, decided, config),
-        _pattern_flag(checks, decided, config),
+        _left_flag(checks, judgments, decided, config),
+        _pattern_flag(checks, judgments, decided, config),
         _ties_flag(checks, judgments, config),
     )
     return checks, [flag for flag in found if flag is not None]
@@ -110,6 +110,11 @@ def repeated_alike(judgments: Sequence[Judgment]) -> list[bool]:
 def sides(judgments: Sequence[Judgment]) -> list[tuple[int, bool]]:
     """(number of the judgment from 0, whether the left one was chosen) where one was, and it is known which was at left."""
     return [(n, j.choice == j.left) for n, j in enumerate(judgments) if j.choice != "tie" and j.left is not None]
+
+
+def sides_were_drawn(judgments: Sequence[Judgment]) -> bool:
+    """Whether both answers of stored order stood at left at some time: else runs and sides are those of the data's order."""
+    return len({j.left for j in judgments if j.left is not None}) == 2
 
 
 class UsualTime:
@@ -181,15 +186,22 @@ def _speed_flag(checks: RaterChecks, fast: Sequence[tuple[int, bool]], config: C
     return _flag(checks, "speed", message, fast[test.crossed_at - 1][0], p_value=test.p_value, share=checks.fast.value)
 
 
-def _left_flag(checks: RaterChecks, decided: Sequence[tuple[int, bool]], config: ChecksConfig) -> Flag | None:
+def _left_flag(
+    checks: RaterChecks, judgments: Sequence[Judgment], decided: Sequence[tuple[int, bool]], config: ChecksConfig
+) -> Flag | None:
     test = fair_coin([left for _, left in decided], bet=config.left_bet, alpha=config.left_alpha)
     if test.crossed_at is None or checks.left is None:
         return None
-    message = f"chose the left answer in {checks.left.value:.0%} of {len(decided)} decided judgments, whatever stood there"
+    where = "whatever stood there" if sides_were_drawn(judgments) else "but sides were not drawn: it may be the data's order"
+    message = f"chose the left answer in {checks.left.value:.0%} of {len(decided)} decided judgments, {where}"
     return _flag(checks, "left", message, decided[test.crossed_at - 1][0], p_value=test.p_value, left_share=checks.left.value)
 
 
-def _pattern_flag(checks: RaterChecks, decided: Sequence[tuple[int, bool]], config: ChecksConfig) -> Flag | None:
+def _pattern_flag(
+    checks: RaterChecks, judgments: Sequence[Judgment], decided: Sequence[tuple[int, bool]], config: ChecksConfig
+) -> Flag | None:
+    if not sides_were_drawn(judgments):
+        return None  # the order of the data makes runs: neighbours are often about one prompt, or of one policy
     same = [a == b for (_, a), (_, b) in pairwise(decided)]
     test = fair_coin(same, bet=config.pattern_bet, alpha=config.pattern_alpha)
     if test.crossed_at is None:

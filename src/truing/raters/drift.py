@@ -34,12 +34,6 @@ _KINDS: Mapping[Stream, Kind] = {
     "time": "drift_time",
     "ties": "drift_ties",
 }
-_WORDS: Mapping[Stream, str] = {
-    "gold": "gold answers right",
-    "reliability": "agreement with quality (score of alpha)",
-    "time": "log seconds beyond what the text explains",
-    "ties": "ties beyond those expected",
-}
 
 
 class Change(NamedTuple):
@@ -130,7 +124,19 @@ def _flag(columns: Columns, rows: NDArray[np.intp], stream: Stream, change: Chan
     return Flag(
         rater_id=columns.raters[columns.rater_N[rows[0]]],
         kind=_KINDS[stream],
-        message=f"{_WORDS[stream]}: {change.before:.2f} before judgment {number + 1}, {change.after:.2f} from it on",
+        message=f"{_in_words(stream, change)} from judgment {number + 1} on",
         at_judgment=number + 1,
         evidence={"p_value": change.p_value, "before": change.before, "after": change.after},
     )
+
+
+def _in_words(stream: Stream, change: Change) -> str:
+    is_more = change.after > change.before
+    if stream == "gold":
+        return f"answers {change.after:.0%} of gold right ({change.before:.0%} before)"
+    if stream == "time":
+        return f"takes {math.exp(change.after - change.before):.2g} times as long as before for as much text"
+    if stream == "ties":
+        return f"calls {'more' if is_more else 'fewer'} ties (by {abs(change.after - change.before):.0%} of answers)"
+    scores = f"mean score {change.before:.2f} before, {round(change.after, 2) + 0.0:.2f} after"
+    return f"follows quality {'more' if is_more else 'less'} ({scores})"

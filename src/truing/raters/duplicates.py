@@ -20,8 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy import stats as distributions
+from scipy import sparse, special
 
 from truing.raters.checks import Flag
 from truing.raters.columns import Columns
@@ -115,7 +114,9 @@ def _common_time(first_M: Floats, second_M: Floats) -> tuple[float, float]:
     a, b = first_M[known], second_M[known]
     if len(a) < LEAST_TIMES or np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan, math.nan
-    correlation = float(distributions.spearmanr(a, b).statistic)
+    from scipy import stats  # half a second to load, for this alone
+
+    correlation = float(stats.spearmanr(a, b).statistic)
     return math.atanh(min(correlation, 1 - 1e-9)), math.sqrt(1.06 / (len(a) - 3))
 
 
@@ -126,8 +127,8 @@ def _p_values(excess: Sequence[float], errors: Sequence[float]) -> Floats:
     p_T = np.ones(len(excess_T))
     if known.any():
         z = (excess_T[known] - max(0.0, float(np.median(excess_T[known])))) / error_T[known]
-        spread = max(1.0, float(np.median(np.abs(z))) / float(distributions.norm.ppf(0.75)))
-        p_T[known] = distributions.norm.sf(z / spread)
+        spread = max(1.0, float(np.median(np.abs(z))) / float(special.ndtri(0.75)))
+        p_T[known] = special.ndtr(-z / spread)
     return p_T
 
 

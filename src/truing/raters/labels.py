@@ -20,7 +20,8 @@ from scipy import special
 
 from truing.raters.columns import Columns, to_columns
 from truing.raters.config import How
-from truing.raters.pairwise import RaterModel, fit_rater_model
+from truing.raters.evidence import Answers
+from truing.raters.pairwise import RaterModel, fit_answers, make_answers
 from truing.raters.style import style_of
 from truing.records import Comparison, Judgment, PreferencePair
 from truing.stats.dawid_skene import dawid_skene
@@ -66,17 +67,14 @@ def soft_labels(
 
 def fit_columns(columns: Columns, weight_N: Floats | None = None) -> RaterModel:
     """The pairwise rater model of judgments, with the style of their comparisons and what gold there is."""
-    return fit_rater_model(
-        columns.item_N,
-        columns.rater_N,
-        columns.answer_N,
-        columns.left_N,
-        style_of(columns.comparisons).style_JK,
-        levels=columns.levels,
-        n_raters=len(columns.raters),
-        weight_N=weight_N,
-        gold_J=columns.gold_J,
-    )
+    return fit_answers(to_answers(columns, weight_N), columns.gold_J)
+
+
+def to_answers(columns: Columns, weight_N: Floats | None = None) -> Answers:
+    """What the pairwise rater model is fitted to."""
+    style_JK = style_of(columns.comparisons).style_JK
+    given = columns.item_N, columns.rater_N, columns.answer_N, columns.left_N, style_JK
+    return make_answers(*given, columns.levels, len(columns.raters), weight_N)
 
 
 def unbiased_labels(model: RaterModel) -> Labels:

@@ -111,10 +111,17 @@ class RaterModel(NamedTuple):
 
     def answers_by_node(self, item_N: ArrayLike, rater_N: ArrayLike, left_N: ArrayLike, style_JK: ArrayLike) -> Floats:
         """P(y) at each quadrature node of the quality's posterior. Shape (Q, N, 2 M + 1)."""
+        item = np.asarray(item_N)
+        dq_QN = self.dq_J[item] + self.dq_sd_J[item] * _AT[:, None]
+        return self.answers_given(dq_QN, item, rater_N, left_N, style_JK)
+
+    def answers_given(
+        self, dq_QN: Floats, item_N: ArrayLike, rater_N: ArrayLike, left_N: ArrayLike, style_JK: ArrayLike
+    ) -> Floats:
+        """P(y) of judgments at given quality differences. Shape (Q, N, 2 M + 1)."""
         item, rater, style = np.asarray(item_N), np.asarray(rater_N), np.asarray(style_JK, dtype=np.float64)
         bias = self.beta_R[rater] * np.asarray(left_N) + (self.gamma_RK[rater] * style[item]).sum(axis=1)
-        alpha, dq, sd, offsets = self.alpha_R[rater], self.dq_J[item], self.dq_sd_J[item], self.offsets_RC[rater]
-        return np.stack([probabilities(alpha * (dq + sd * node) + bias, offsets) for node in _AT])
+        return np.stack([probabilities(self.alpha_R[rater] * dq + bias, self.offsets_RC[rater]) for dq in dq_QN])
 
     @staticmethod
     def node_weights() -> Floats:
@@ -144,6 +151,13 @@ def fit_rater_model(
     less than `tolerance` nats a judgment. Raises TruingError where there is no judgment, an item has none, or columns do not fit.
     """
     answers = make_answers(item_N, rater_N, answer_N, left_N, style_JK, levels, n_raters, weight_N)
+    return fit_answers(answers, gold_J, tolerance=tolerance, max_iterations=max_iterations)
+
+
+def fit_answers(
+    answers: Answers, gold_J: ArrayLike | None = None, *, tolerance: float = 2e-6, max_iterations: int = 500
+) -> RaterModel:
+    """Fit from checked columns (`make_answers`). Arguments as `fit_rater_model`."""
     gold = None if gold_J is None else np.asarray(gold_J, dtype=np.float64)
     n_style, n_items = answers.style_JK.shape[1], len(answers.style_JK)
     people = prior_of_raters.start(START_ALPHA, _offsets_at_start(answers), n_style)
@@ -156,7 +170,7 @@ def fit_rater_model(
     last, converged, iteration = -np.inf, False, 0
     while not converged and iteration < max_iterations:
         iteration += 1
-        found = expect(answers, theta, _item_prior(answers, people, gold), quality)
+        found = expect(answers, theta, item_prior(answers.style_JK, people, gold), quality)
         quality = found.quality
         theta = _newton_step(theta, found, people, pull)
         covariance = _covariance(found, people.precision(pull))
@@ -165,7 +179,7 @@ def fit_rater_model(
         theta[~known_R] = people.expected()
         converged = abs(found.log_evidence - last) < tolerance * len(answers.item_N)
         last = found.log_evidence
-    found = expect(answers, theta, _item_prior(answers, people, gold), quality)
+    found = expect(answers, theta, item_prior(answers.style_JK, people, gold), quality)
     return _result(answers, theta, people, found, pull, counts, iteration, converged)
 
 
@@ -206,13 +220,13 @@ def _offsets_at_start(answers: Answers) -> Floats:
     return np.asarray(np.log(np.concatenate([[2 * counts[0]], counts[2:]]) / counts[1]))
 
 
-def _item_prior(answers: Answers, people: Population, gold_J: Floats | None) -> Quality:
+def item_prior(style_JK: Floats, people: Population, gold_J: Floats | None) -> Quality:
     """Of quality beyond what style explains: standard normal, or what gold says."""
-    mean, sd = np.zeros(len(answers.style_JK)), np.ones(len(answers.style_JK))
+    mean, sd = np.zeros(len(style_JK)), np.ones(len(style_JK))
     if gold_J is not None:
         known = np.isfinite(gold_J)
-        effect = people.effect_D[2 : 2 + answers.style_JK.shape[1]]
-        mean[known] = GOLD_QUALITY * gold_J[known] - answers.style_JK[known] @ effect
+        effect = people.effect_D[2 : 2 + style_JK.shape[1]]
+        mean[known] = GOLD_QUALITY * gold_J[known] - style_JK[known] @ effect
         sd[known] = GOLD_SD
     return Quality(mean, sd)
 

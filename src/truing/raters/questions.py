@@ -135,12 +135,13 @@ def _disagreement(about: str, ids: Sequence[str], votes: Mapping[str, Sequence[J
 def _question(found: Disagreement, votes: Mapping[str, Sequence[Judgment]], most: int) -> GuidelineQuestion:
     cases = sorted((_case(name, votes[name]) for name in found.disputed), key=_evenness)[:most]
     clause_id = "" if found.about.startswith(NO_CLAUSE) else found.about
-    subject = f"clause '{clause_id}'" if clause_id else f"prompts of kind '{found.about.removeprefix(NO_CLAUSE)}'"
+    kind = found.about.removeprefix(NO_CLAUSE)
+    subject = f"under clause '{clause_id}'" if clause_id else f"of '{kind}' prompts without naming a clause"
     return GuidelineQuestion(
         question_id=content_hash([found.about, sorted(found.disputed)])[:12],
         about=found.about,
         clause_id=clause_id,
-        text=f"Reliable raters chose opposite answers on {len(found.disputed)} of {found.comparisons} comparisons under "
+        text=f"Reliable raters chose opposite answers on {len(found.disputed)} of {found.comparisons} comparisons "
         f"{subject}. Which answer is right in these, and what should the guideline say?",
         cases=tuple(cases),
         agreement=found.agreement,

@@ -58,15 +58,26 @@ class SlotCache(Cache):
 
     def __init__(self, shapes: Sequence[LayerShape], slots: int, columns: int, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__(layers=[])
-        self.slots, self.columns = slots, columns
-        # zeros: what a mask hides is still multiplied by nought, which must not meet the infinities of unwritten memory
         self._keys, self._values = (
-            [torch.zeros(slots, heads, columns, width, dtype=dtype, device=device) for heads, width in kind]
+            [torch.empty(0, heads, 0, width, dtype=dtype, device=device) for heads, width in kind]
             for kind in zip(*shapes, strict=True)
         )
-        self._row_S = torch.arange(slots, device=device)
+        self.slots, self.columns = 0, 0
+        self._row_S = torch.arange(0, device=device)
+        self.resize(slots, columns, kept=0)
         self._position_R = self._row_S
         self._seen = 0
+
+    def resize(self, slots: int, columns: int, kept: int) -> None:
+        """Make room for other numbers of slots and columns, layer by layer; the first `kept` slots keep their sequences."""
+        width = min(columns, self.columns)
+        for buffers in (self._keys, self._values):
+            for layer, before in enumerate(buffers):
+                # zeros: what a mask hides is still multiplied by nought, which must not meet the infinities of unwritten memory
+                buffers[layer] = before.new_zeros(slots, before.shape[1], columns, before.shape[3])
+                buffers[layer][:kept, :, :width] = before[:kept, :, :width]
+        self._row_S = torch.arange(slots, device=self._row_S.device)
+        self.slots, self.columns = slots, columns
 
     def fill(self, slot: int, prefill: PrefillCache, start: int, length: int) -> None:
         """Write the prompt that begins at `start` of a prefill into a slot."""

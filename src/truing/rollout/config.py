@@ -13,11 +13,15 @@ class VllmConfig(Config):
     """Settings of the vLLM engine, which runs in a process of its own."""
 
     python: str | None = None
-    """The interpreter of the environment that holds vLLM, where it is not truing's own (vLLM pins other versions)."""
+    """The interpreter of the environment that holds vLLM, where it is not truing's own (vLLM pins other versions).
+
+    In a recipe a path is relative to the recipe's folder; a bare name is looked for among the commands."""
     cache_gib: float = Field(default=1.0, gt=0)
     """Memory for its key/value cache."""
     attempts: int = Field(default=3, ge=1)
     """Times the engine is started for one batch of prompts before the run is given up: it is started again where it dies."""
+    timeout_s: float = Field(default=600.0, gt=0)
+    """Seconds without a sign of life from it, at its start, at new weights or in the middle of a batch, before it is killed."""
 
 
 class LocalConfig(Config):

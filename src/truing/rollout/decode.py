@@ -50,6 +50,7 @@ class Decoder:
     def __init__(self, model: PreTrainedModel, *, graphs: bool) -> None:
         self.model = model
         self.graphs = graphs and model.device.type == "cuda"
+        self.layers = self._layer_shapes()
         self._cache: SlotCache | None = None
         self._captured: dict[tuple[int, int], _Captured] = {}
 
@@ -58,18 +59,31 @@ class Decoder:
         """A CPU's attention kernel is three to six times slower in bfloat16 than in float32 (measured): it gets float32."""
         return torch.float32 if self.model.device.type == "cpu" else self.model.dtype
 
-    def layer_shapes(self) -> list[LayerShape]:
-        """What a token takes in the cache, seen by running one."""
+    @property
+    def bytes_per_token(self) -> int:
+        """What one token takes in the cache."""
+        return sum(layer.elements for layer in self.layers) * self.cache_dtype.itemsize
+
+    @torch.no_grad()
+    def _layer_shapes(self) -> list[LayerShape]:
+        """Seen by running one token."""
         prefill = PrefillCache()
         batch = RaggedBatch.from_sequences([[0]], self.model.device)
         hidden_states(self.model, batch, past_key_values=prefill, use_cache=True)
         return prefill.shapes
 
-    def reserve(self, shapes: Sequence[LayerShape], slots: int, columns: int) -> None:
-        """Make room, or keep what is there where it is large enough."""
-        if self._cache is None or self._cache.slots < slots or self._cache.columns < columns:
+    def has_room(self, slots: int, columns: int) -> bool:
+        """Whether the cache is as large as this."""
+        return self._cache is not None and self._cache.slots >= slots and self._cache.columns >= columns
+
+    def reserve(self, slots: int, columns: int, kept: int = 0) -> None:
+        """Make the cache as large as this; the first `kept` slots keep what they hold."""
+        if kept:
+            self._captured.clear()
+            self.cache.resize(slots, columns, kept)
+        else:
             self.release()
-            self._cache = SlotCache(shapes, slots, columns, self.cache_dtype, self.model.device)
+            self._cache = SlotCache(self.layers, slots, columns, self.cache_dtype, self.model.device)
 
     def release(self) -> None:
         """Give the cache back."""

@@ -81,6 +81,8 @@ def _weights(logits_RV: Tensor, best_R1: Tensor, settings: SamplingSettings) -> 
     weights_RV = padded[:, :vocabulary]
     torch.sub(logits_RV, best_R1, out=weights_RV)
     weights_RV.div_(settings.temperature).exp_()
+    if settings.min_p > 0.0:
+        weights_RV.masked_fill_(weights_RV < settings.min_p, 0.0)
     if settings.top_k is not None and settings.top_k < vocabulary:
         smallest_R1 = weights_RV.topk(settings.top_k).values[:, -1:]
         weights_RV.masked_fill_(weights_RV < smallest_R1, 0.0)
@@ -89,6 +91,4 @@ def _weights(logits_RV: Tensor, best_R1: Tensor, settings: SamplingSettings) -> 
         before_RV = ordered_RV.cumsum(-1) - ordered_RV
         is_outside_RV = before_RV >= settings.top_p * ordered_RV.sum(-1, keepdim=True)
         weights_RV.masked_fill_(is_outside_RV.scatter(1, order_RV, is_outside_RV), 0.0)
-    if settings.min_p > 0.0:
-        weights_RV.masked_fill_(weights_RV < settings.min_p, 0.0)
     return padded

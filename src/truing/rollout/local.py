@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from truing.errors import TruingError
@@ -93,17 +92,12 @@ class LocalSampler:
     def _set_model(self, model: PreTrainedModel) -> None:
         self.model = model
         self._decoder = Decoder(model, graphs=self._config.cuda_graphs)
-        with torch.no_grad():
-            self._layers = self._decoder.layer_shapes()
         vocabulary = vocabulary_size(model)
         ends = end_token_ids(self.tokenizer, model.config, model.generation_config)
         self.end_tokens = frozenset(end for end in ends if end < vocabulary)
 
     def _schedule(self, requests: Sequence[Request], settings: SamplingSettings) -> Schedule:
-        columns = max(request.columns for request in requests)
-        slots = min(self.slots(columns), len(requests))
-        self._decoder.reserve(self._layers, slots, columns)
-        rules = Rules(settings, self.tokenizer, self.end_tokens, slots, self.weights_version)
+        rules = Rules(settings, self.tokenizer, self.end_tokens, self.slots, self.weights_version)
         return Schedule(self._decoder, requests, rules)
 
     def slots(self, columns: int) -> int:
@@ -111,7 +105,7 @@ class LocalSampler:
 
         Raises TruingError where not even one fits.
         """
-        bytes_per_token = sum(layer.elements for layer in self._layers) * self._decoder.cache_dtype.itemsize
+        bytes_per_token = self._decoder.bytes_per_token
         budget = int(self._config.cache_gib * 2**30)
         slots = min(self.max_batch, budget // (bytes_per_token * columns))
         if slots < 1:
@@ -124,12 +118,26 @@ class LocalSampler:
 
 
 class Stream:
-    """Tokens of several requests, as they are drawn; `cancel` ends one of them early."""
+    """Tokens of several requests, as they are drawn. While it is read, `add` asks for more and `cancel` ends one early."""
 
     def __init__(self, sampler: LocalSampler, requests: Sequence[Request], settings: SamplingSettings) -> None:
         self._sampler = sampler
         self._count = len(requests)
+        self._is_over = False
         self._schedule = sampler._schedule(requests, settings)
+
+    def add(self, request: Request) -> int:
+        """One more request, behind those that wait; returns its number. What others draw does not change, nor what it would
+        draw alone. Not possible once the stream has been read to its end.
+
+        Raises TruingError where it does not fit into the model's context, or not even alone into the cache.
+        """
+        if self._is_over:
+            raise ValueError("the stream has been read to its end: open another")
+        require_room("the prompt of request", [request.prompt], [request.max_new_tokens], self._sampler.model, self._count)
+        self._schedule.add(request)
+        self._count += 1
+        return self._count - 1
 
     def cancel(self, request: int) -> None:
         """End a request, by its number, with what it has drawn so far. Its slot is free at the next step."""
@@ -148,6 +156,7 @@ class Stream:
             with FloorCounter() as floor:
                 while not self._schedule.is_finished:
                     yield from self._schedule.step()
+                self._is_over = True
                 self._sampler._decoder.count(*self._schedule.decoded)
             drawn = sum(len(one.tokens) for one in self._schedule.done.values())
             self._sampler.last_speed = Speed(drawn, time.perf_counter() - started, floor.seconds())

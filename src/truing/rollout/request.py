@@ -42,10 +42,14 @@ def requests_for(
     ]
 
 
-def require_room(what: str, prompts: Sequence[Sequence[int]], max_new_tokens: Sequence[int], model: PreTrainedModel) -> None:
-    """Raise TruingError where a prompt and its completion would not fit into the model's context; `what` they are, numbered."""
+def require_room(
+    what: str, prompts: Sequence[Sequence[int]], max_new_tokens: Sequence[int], model: PreTrainedModel, first: int = 0
+) -> None:
+    """Raise TruingError where a prompt and its completion would not fit into the model's context; `what` they are, numbered
+    from `first` on.
+    """
     context = getattr(model.config, "max_position_embeddings", None)
-    for number, (prompt, most) in enumerate(zip(prompts, max_new_tokens, strict=True)):
+    for number, (prompt, most) in enumerate(zip(prompts, max_new_tokens, strict=True), first):
         if context is not None and len(prompt) + most > context:
             raise TruingError(
                 f"{what} {number} has {len(prompt)} tokens; with max_new_tokens = {most} it does not fit into the model's "

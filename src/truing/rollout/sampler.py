@@ -25,8 +25,9 @@ OnProgress = Callable[[int, int], None]
 class SamplingSettings(Config):
     """How completions are drawn.
 
-    Log-probabilities are those of the distribution that is drawn from: temperature first, then top-k, top-p and min-p, each
-    applied to what the one before left. Greedy choices carry their log-probability at temperature 1.
+    Log-probabilities are those of the distribution that is drawn from: temperature first, then min-p, top-k and top-p, each
+    applied to what the one before left, as in vLLM (transformers cuts by min-p last). Greedy choices carry their log-probability
+    at temperature 1.
     """
 
     max_new_tokens: int = Field(default=64, ge=1)

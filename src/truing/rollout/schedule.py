@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +34,8 @@ class Rules:
     settings: SamplingSettings
     tokenizer: PreTrainedTokenizerBase
     end_tokens: frozenset[int]
-    slots: int
+    slots_for: Callable[[int], int]
+    """How many requests may be under way at once where each may take so many columns. Raises TruingError where not even one."""
     weights_version: int
 
 
@@ -43,11 +44,13 @@ class Schedule:
 
     def __init__(self, decoder: Decoder, requests: Sequence[Request], rules: Rules) -> None:
         self._decoder, self._rules = decoder, rules
-        self._requests = requests
+        self._requests = list(requests)
         self._waiting = deque(_in_order(requests))
         self._prompts: dict[tuple[int, ...], Prompt] = {}
         self._live: list[Row] = []
         self._cancelled: set[int] = set()
+        self._columns = max(request.columns for request in requests)
+        self._reserve(min(rules.slots_for(self._columns), len(requests)))
         self._ends_E = torch.tensor(sorted(rules.end_tokens), device=decoder.model.device)
         self.done: dict[int, SampledCompletion] = {}
 
@@ -55,6 +58,12 @@ class Schedule:
     def is_finished(self) -> bool:
         """Nothing waits and nothing is under way."""
         return not self._waiting and not self._live
+
+    def add(self, request: Request) -> None:
+        """One more, behind those that wait: its number is the next. Raises TruingError where the cache does not hold it alone."""
+        self._rules.slots_for(request.columns)
+        self._waiting.append(len(self._requests))
+        self._requests.append(request)
 
     def cancel(self, number: int) -> None:
         """End a request at the next step, with what it has drawn so far."""
@@ -84,10 +93,8 @@ class Schedule:
 
     def _admit(self) -> list[Tensor]:
         """Fill free slots from the queue; returns the first logits of each new row."""
-        free = self._rules.slots - len(self._live)
-        taken = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
         first = []
-        for numbers in self._runs(taken):
+        for numbers in self._runs(self._take()):
             self._run_prompts(numbers)
             for number in numbers:
                 row = self._row(number)
@@ -96,6 +103,29 @@ class Schedule:
                 self._live.append(row)
                 first.append(prompt.logits_V)
         return first
+
+    def _take(self) -> list[int]:
+        """Take from the queue while there is room. One longer than all before it makes the cache longer, and may have to wait
+        for others to leave: the longer it is, the fewer slots it has.
+        """
+        taken: list[int] = []
+        while self._waiting:
+            columns = max(self._columns, self._requests[self._waiting[0]].columns)
+            if len(self._live) + len(taken) >= self._rules.slots_for(columns):
+                break
+            self._columns = columns
+            taken.append(self._waiting.popleft())
+        if taken:
+            self._reserve(len(self._live) + len(taken))
+        return taken
+
+    def _reserve(self, slots: int) -> None:
+        """Make room for so many rows; for more where some are under way, which each growth has to copy."""
+        if self._decoder.has_room(slots, self._columns):
+            return
+        if self._live:
+            slots = min(2 * slots, self._rules.slots_for(self._columns))
+        self._decoder.reserve(slots, self._columns, kept=len(self._live))
 
     def _row(self, number: int) -> Row:
         return Row.of(number, self._requests[number], self._rules.settings, self._rules.tokenizer)

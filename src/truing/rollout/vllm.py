@@ -151,7 +151,7 @@ class VllmSampler:
         )
 
     def _start(self) -> VllmProcess:
-        process = VllmProcess(self._python, self._home, torch.get_num_threads())
+        process = VllmProcess(self._python, self._home, torch.get_num_threads(), self._config.timeout_s)
         self._process = process
         try:
             answer = process.ask(

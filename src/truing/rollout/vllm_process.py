@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,15 @@ class WorkerFailed(Exception):  # noqa: N818  # says what happened; never leaves
 
 
 class VllmProcess:
-    """One run of the worker. `home` is the folder through which it gets weights; what it prints goes there."""
+    """One run of the worker. `home` is the folder through which it gets weights; what it prints goes there.
 
-    def __init__(self, python: str, home: Path, threads: int) -> None:
+    It is killed where `timeout_s` seconds pass without an answer that is waited for, or a sign that one is being made.
+    """
+
+    def __init__(self, python: str, home: Path, threads: int, timeout_s: float) -> None:
         self._stderr = home / "stderr.txt"
+        self._timeout_s = timeout_s
+        self._is_late = False
         with self._stderr.open("wb") as stderr:
             try:
                 self._process = subprocess.Popen(
@@ -65,7 +71,7 @@ class VllmProcess:
         """
         stdin = self._process.stdin
         assert stdin is not None
-        with contextlib.suppress(OSError):  # it has died: what is read next says how
+        with contextlib.suppress(OSError), self._time_limit():  # it has died: what is read next says how
             stdin.write(json.dumps(request) + "\n")
             stdin.flush()
         while True:
@@ -90,11 +96,12 @@ class VllmProcess:
         stdout = self._process.stdout
         assert stdout is not None
         try:
-            line = stdout.readline()
+            with self._time_limit():
+                line = stdout.readline()
         except UnicodeDecodeError as error:
             raise self._failure(f"answered what is not text ({error})") from None
-        if not line:
-            raise self._failure(_how_it_ended(self._process.wait()))
+        if not line.endswith("\n"):  # the end, perhaps in the middle of an answer
+            raise self._failure(self._how_it_ended())
         try:
             answer = json.loads(line)
         except json.JSONDecodeError:
@@ -103,18 +110,36 @@ class VllmProcess:
             raise self._failure(f"answered {line.strip()[:200]!r}, which is none of its answers")
         return answer
 
+    @contextlib.contextmanager
+    def _time_limit(self) -> Iterator[None]:
+        """Kill the worker where it is waited for longer than it may be: that ends the wait."""
+        timer = threading.Timer(self._timeout_s, self._give_up)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _give_up(self) -> None:
+        self._is_late = True
+        self._process.kill()
+
+    def _how_it_ended(self) -> str:
+        with self._time_limit():
+            code = self._process.wait()
+        if self._is_late:
+            limit = f"{self._timeout_s:g} s"
+            return f"gave no sign of life for {limit} and was killed (where it needs longer, raise engine.vllm.timeout_s)"
+        if code >= 0:
+            return f"ended by itself with exit code {code}"
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        return f"was killed by signal {name}" + (" (the system does that where memory runs out)" if name == "SIGKILL" else "")
+
     def _failure(self, what: str) -> WorkerFailed:
         self.end()
         lines = self._stderr.read_text(encoding="utf-8", errors="replace").splitlines()
         tail = "\n".join(f"  | {line}" for line in lines[-_TAIL_LINES:])
         return WorkerFailed(f"{what}\n{tail}" if tail else what)
-
-
-def _how_it_ended(code: int) -> str:
-    if code >= 0:
-        return f"ended by itself with exit code {code}"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-    return f"was killed by signal {name}" + (" (the system does that where memory runs out)" if -code == signal.SIGKILL else "")
 
 
 def interpreter(python: str | None) -> str:

@@ -6,7 +6,8 @@ One JSON document a line, a request answered before the next is read:
     {"do": "start", "folder", "version", "dtype", "max_batch", "cache_gib"}  ->  {"version", "vllm"}
     {"do": "load", "folder", "version"}                                      ->  {"version"}
     {"do": "sample", "prompts": [[token, ...], ...], "requests": [[prompt number, seed], ...], "settings"}
-                        ->  {"done"} as completions finish, then {"version", "completions": [[tokens, logprobs, is ended], ...]}
+                        ->  {"done"} as completions finish and, while none does, each second that steps are made,
+                            then {"version", "completions": [[tokens, logprobs, is ended], ...]}
 
 Whatever goes wrong is answered with {"error": text} and ends this process, so half-loaded weights are never served. It ends too
 when its standard input closes, however the process that started it ends, and then takes `home` with it: the folder, named on the
@@ -22,11 +23,13 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from typing import Any, TextIO
 
 Document = dict[str, Any]
+_SIGN_OF_LIFE_S = 1.0
 
 
 class Engine:
@@ -81,13 +84,13 @@ class Engine:
             self._engine.add_request(name, {"prompt_token_ids": prompts[prompt]}, params)
             places[name] = place
         completions: list[Any] = [None] * len(requests)
-        done = 0
+        done, told_s = 0, time.monotonic()
         while self._engine.has_unfinished_requests():
             finished = [output for output in self._engine.step() if output.finished]
             for output in finished:
                 completions[places[_name(output)]] = _completion(output.outputs[0])
-            if finished:
-                done += len(finished)
+            if finished or time.monotonic() - told_s > _SIGN_OF_LIFE_S:
+                done, told_s = done + len(finished), time.monotonic()
                 yield {"done": done}
         yield {"version": self.version, "completions": completions}
 

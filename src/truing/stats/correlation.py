@@ -7,10 +7,9 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats as distributions
 
 from truing.records import Estimate
-from truing.stats.intervals import cluster_index
+from truing.stats.intervals import cluster_index, t_quantile
 
 Floats = NDArray[np.float64]
 MIN_GROUPS = 5
@@ -48,7 +47,7 @@ def partial_correlation(
     r = float(np.clip(x @ y, -1 + 1e-12, 1 - 1e-12))
     influence = np.bincount(cluster, x * y - r * (x**2 + y**2) / 2, count)
     error = math.sqrt(varying / (varying - 1) * float((influence**2).sum())) / (1 - r**2)
-    half = float(distributions.t.ppf(0.975, varying - 1)) * error
+    half = t_quantile(varying - 1) * error
     z = math.atanh(r)
     return Estimate(value=r, low=math.tanh(z - half), high=math.tanh(z + half), n=varying)
 

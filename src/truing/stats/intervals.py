@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats as distributions
+from scipy import special
 
 from truing.errors import TruingError
 from truing.records import Estimate
@@ -48,7 +48,7 @@ def wilson_clustered(successes: ArrayLike, clusters: Sequence[Hashable]) -> Esti
         return _wilson(rate, count, normal_quantile(), count)
     variance = clustered_variance(outcomes - rate, index, count)
     design_effect = max(1.0, variance / (spread / len(outcomes)))
-    return _wilson(rate, len(outcomes) / design_effect, _t_quantile(count - 1), count)
+    return _wilson(rate, len(outcomes) / design_effect, t_quantile(count - 1), count)
 
 
 def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None) -> Estimate:
@@ -61,7 +61,7 @@ def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None)
     if count < 2:
         raise TruingError(f"a mean's interval needs at least two independent units (prompts); there is {count}")
     mean = float(numbers.mean())
-    half = _t_quantile(count - 1) * math.sqrt(clustered_variance(numbers - mean, index, count))
+    half = t_quantile(count - 1) * math.sqrt(clustered_variance(numbers - mean, index, count))
     return Estimate(value=mean, low=mean - half, high=mean + half, n=count)
 
 
@@ -156,8 +156,9 @@ def _wilson(rate: float, effective_n: float, quantile: float, units: int) -> Est
 
 def normal_quantile() -> float:
     """Half the width of a 95% interval in standard errors, where they are normal."""
-    return float(distributions.norm.ppf(_TAIL))
+    return float(special.ndtri(_TAIL))
 
 
-def _t_quantile(degrees: int) -> float:
-    return float(distributions.t.ppf(_TAIL, degrees))
+def t_quantile(degrees: int) -> float:
+    """The same with Student's t of so many degrees of freedom."""
+    return float(special.stdtrit(degrees, _TAIL))

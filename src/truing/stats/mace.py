@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
-from scipy import stats as distributions
 
 from truing.stats.aggregation import Floats, evidence, make_votes, pin_known, vote_shares
 
@@ -47,7 +46,7 @@ class Mace(NamedTuple):
     def competence_interval_R2(self) -> Floats:
         """Central 95% interval of competence. It takes the true labels' uncertainty as given (mean field), so it is short."""
         guessed, known = self.competence_beta_R2.T
-        return np.stack([distributions.beta.ppf(tail, known, guessed) for tail in (0.025, 0.975)], axis=1)
+        return np.stack([special.betaincinv(known, guessed, tail) for tail in (0.025, 0.975)], axis=1)
 
 
 def mace(

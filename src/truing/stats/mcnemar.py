@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats as distributions
+from scipy import special
 
 from truing.records import Estimate, Record
 from truing.stats.intervals import bootstrap_paired
@@ -25,5 +25,5 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> PairedTest:
     a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     first_only, second_only = int((a & ~b).sum()), int((~a & b).sum())
     discordant = first_only + second_only
-    p_value = float(distributions.binomtest(first_only, discordant, 0.5).pvalue) if discordant else 1.0
+    p_value = min(1.0, 2 * float(special.bdtr(min(first_only, second_only), discordant, 0.5)))
     return PairedTest(first_only=first_only, second_only=second_only, p_value=p_value, difference=bootstrap_paired(a, b))

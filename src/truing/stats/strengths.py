@@ -16,12 +16,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy import stats as distributions
 from scipy.sparse import csgraph
 
 from truing.errors import TruingError
 from truing.records import Estimate
-from truing.stats.intervals import LEVEL, cluster_index, normal_quantile
+from truing.stats.intervals import cluster_index, normal_quantile, t_quantile
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -187,4 +186,4 @@ def _covariance(inverse_KK: Floats, score_NK: sparse.csr_array, clusters: Sequen
     membership = sparse.csr_array((np.ones(rows), (index, np.arange(rows))), shape=(count, rows))
     total_GK = (membership @ score_NK).toarray()
     meat = count / (count - 1) * total_GK.T @ total_GK
-    return inverse_KK @ meat @ inverse_KK, count, float(distributions.t.ppf(0.5 + LEVEL / 2, count - 1))
+    return inverse_KK @ meat @ inverse_KK, count, t_quantile(count - 1)

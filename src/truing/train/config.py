@@ -97,6 +97,10 @@ class DPOConfig(StageConfig):
     """What the policy as it starts says of each pair: computed once and kept on disk for other runs, or anew at every step."""
     epochs: int = Field(default=1, ge=1)
     batch_pairs: int = Field(default=64, ge=1)
+    """Comparisons an optimiser step. A ranking that is kept together counts as one."""
+    rankings: Literal["together", "apart"] = "together"
+    """The pairs of one ranking: together, they are one comparison, each answer is run once, and a pair weighs one over their
+    number (InstructGPT); apart, each is a comparison of its own."""
     optimiser: OptimiserConfig = OptimiserConfig(lr=5e-7, schedule="linear", warmup_fraction=0.1)
 
     @model_validator(mode="after")

@@ -2,11 +2,11 @@
 
 Loss: DPO (Rafailov et al. 2023), or cDPO, robust DPO, hinge and IPO by `loss` and `label_smoothing` (`losses/preference.py`).
 Departures: the reference is the policy as it starts. Its log-probabilities are computed once, before the first step, and kept on
-disk for other runs; or step by step, where `reference` is live.
+disk for other runs; or step by step, where `reference` is live. All pairs of one ranking are taken together (`rankings.py`).
 
     truing dpo --model runs/mine/sft --preferences runs/mine/round-1/preferences --out runs/mine
 
-Legend: P pairs, B sequences of a batch (the chosen, then the rejected), N their trained tokens.
+Legend: A answers of rankings, one ranking's after the other's, B their pairs, N the answers' trained tokens.
 """
 
 from __future__ import annotations
@@ -28,16 +28,9 @@ from truing.records import Estimate, NullProgress, Progress, seed_for
 from truing.stats.intervals import wilson_clustered
 from truing.store.artifacts import Artifact, Store
 from truing.train.config import DPOConfig
-from truing.train.examples import (
-    PairExample,
-    epoch_plan,
-    longest_allowed,
-    pair_examples,
-    pair_runs,
-    ragged_pairs,
-    read_preferences,
-)
+from truing.train.examples import epoch_plan, longest_allowed, pair_examples, ragged, read_preferences
 from truing.train.log import MetricsLog
+from truing.train.rankings import LaidOut, Ranking, laid_out, ranking_runs, rankings_of
 from truing.train.reference import REFERENCE_CACHE, LiveReference, cached, reference_key
 from truing.train.session import Checkpointer, parent_hash, ready_to_train
 from truing.train.step import Stepper, mean_speed
@@ -57,7 +50,7 @@ class DPOInputs:
 
 @dataclass(frozen=True)
 class Reference:
-    """Log-probabilities [P, 2] of chosen and rejected, of pairs given by number; and what there is to say of the cache."""
+    """Log-probabilities [A] of the answers of rankings given by number; and what there is to say of the cache."""
 
     logprobs_of: Callable[[Sequence[int]], Tensor]
     notes: tuple[str, ...] = ()
@@ -81,7 +74,7 @@ def run(
     pairs = read_preferences(inputs.preferences)
     limit = longest_allowed(config.max_tokens, model)
     fitted, fitted_heldout = (pair_examples(tokenizer, part, limit, config.too_long) for part in pairs)
-    train, heldout = fitted.items, fitted_heldout.items
+    train, heldout = (rankings_of(part.items, together=config.rankings == "together") for part in (fitted, fitted_heldout))
     reference = take_reference(model, [*train, *heldout], config, store.root / REFERENCE_CACHE)
 
     plan = epoch_plan(len(train), config.batch_pairs, config.epochs, seed_for(config.seed, "dpo", "order"))
@@ -96,7 +89,9 @@ def run(
         headline = {name: metrics[name] for name in ("loss", "accuracy", "floor_fraction")}
         (progress or NullProgress()).update(step + 1, len(plan), headline)
     log.close()
-    accuracy = _heldout_accuracy(model, heldout, reference.logprobs_of(range(len(train), len(train) + len(heldout))), config)
+    reference_A = reference.logprobs_of(range(len(train), len(train) + len(heldout)))
+    clusters = [pair.cluster for pair in fitted_heldout.items]
+    accuracy = _heldout_accuracy(model, heldout, reference_A, clusters, config)
     save_model(model, tokenizer, draft.path / "model")
     dropped = fitted.dropped(len(pairs.train)) + fitted_heldout.dropped(len(pairs.heldout))
     truncated = fitted.n_truncated + fitted_heldout.n_truncated
@@ -112,77 +107,97 @@ def run(
     )
 
 
-def take_reference(model: PreTrainedModel, pairs: Sequence[PairExample], config: DPOConfig, cache: Path) -> Reference:
-    """The policy as it now is, over `pairs`: training pairs, then held-out ones."""
+def take_reference(model: PreTrainedModel, rankings: Sequence[Ranking], config: DPOConfig, cache: Path) -> Reference:
+    """The policy as it now is, over `rankings`: those trained on, then those held out."""
     if config.reference == "live":
         live = LiveReference(model)
 
         def live_logprobs(rows: Sequence[int]) -> Tensor:
             with live.model() as reference:
-                return _all_logprobs(reference, [pairs[row] for row in rows], config)
+                return _all_logprobs(reference, [rankings[row] for row in rows], config)
 
         return Reference(live_logprobs)
-    examples = [example for pair in pairs for example in (pair.chosen, pair.rejected)]
-    batching: dict[str, JsonValue] = {"share_prompts": config.share_prompts, "micro_batch_tokens": config.micro_batch_tokens}
-    key = reference_key(model, examples, what="sums over completions", **batching)
-    logprobs_P2, notice = cached(cache, key, lambda: _all_logprobs(model, pairs, config))
-    return Reference(lambda rows: logprobs_P2[list(rows)], (notice,) if notice else ())
+    answers = [answer for ranking in rankings for answer in ranking.answers]
+    batching: dict[str, JsonValue] = {
+        "share_prompts": config.share_prompts,
+        "micro_batch_tokens": config.micro_batch_tokens,
+        "answers": [len(ranking.answers) for ranking in rankings],
+    }
+    key = reference_key(model, answers, what="sums over answers", **batching)
+    logprobs_A, notice = cached(cache, key, lambda: _all_logprobs(model, rankings, config))
+    of_ranking = _by_ranking(logprobs_A, rankings)
+    return Reference(lambda rows: torch.cat([of_ranking[row] for row in rows]), (notice,) if notice else ())
+
+
+def _by_ranking(values_A: Tensor, rankings: Sequence[Ranking]) -> Sequence[Tensor]:
+    return torch.split(values_A, [len(ranking.answers) for ranking in rankings])
 
 
 @torch.no_grad()
-def _all_logprobs(model: PreTrainedModel, pairs: Sequence[PairExample], config: DPOConfig) -> Tensor:
-    logprobs_P2 = torch.empty(len(pairs), 2)
-    for run_ in pair_runs(pairs, config.micro_batch_tokens, share_prompts=config.share_prompts):
-        logprobs_P2[run_] = _completion_logprobs(model, [pairs[row] for row in run_], config).T.cpu()
-    return logprobs_P2
+def _all_logprobs(model: PreTrainedModel, rankings: Sequence[Ranking], config: DPOConfig) -> Tensor:
+    logprobs_of: dict[int, Tensor] = {}
+    for run_ in ranking_runs(rankings, config.micro_batch_tokens, share_prompts=config.share_prompts):
+        some = [rankings[number] for number in run_]
+        logprobs_A = _answer_logprobs(model, laid_out(some, share_prompts=config.share_prompts)).cpu()
+        logprobs_of |= dict(zip(run_, _by_ranking(logprobs_A, some), strict=True))
+    return torch.cat([logprobs_of[number] for number in range(len(rankings))])
 
 
-def _completion_logprobs(model: PreTrainedModel, pairs: Sequence[PairExample], config: DPOConfig) -> Tensor:
-    """Log-probabilities [2, P] of whole completions: the chosen, then the rejected."""
-    batch, where = ragged_pairs(pairs, model.device, share_prompts=config.share_prompts)
-    lengths = [pair.chosen.n_trained for pair in pairs] + [pair.rejected.n_trained for pair in pairs]
-    sums_B = sequence_sums(token_logprobs(model, batch, where).logprobs_N, torch.tensor(lengths, device=model.device))
-    return sums_B.view(2, -1)
+def _answer_logprobs(model: PreTrainedModel, laid: LaidOut) -> Tensor:
+    """Log-probabilities [A] of whole answers, each run once."""
+    batch, where = ragged(laid.answers, model.device, laid.groups)
+    lengths_A = torch.tensor([answer.n_trained for answer in laid.answers], device=model.device)
+    return sequence_sums(token_logprobs(model, batch, where).logprobs_N, lengths_A)
 
 
 def losses(
-    model: PreTrainedModel, train: Sequence[PairExample], rows: Sequence[int], reference: Reference, config: DPOConfig
+    model: PreTrainedModel, train: Sequence[Ranking], rows: Sequence[int], reference: Reference, config: DPOConfig
 ) -> Iterator[LossOutput]:
-    """The loss of a batch, `rows` of `train`, a micro-batch at a time."""
-    pairs = [train[row] for row in rows]
-    total_weight = sum(pair.weight for pair in pairs)
-    for run_ in pair_runs(pairs, config.micro_batch_tokens, share_prompts=config.share_prompts):
-        reference_P2 = reference.logprobs_of([rows[index] for index in run_])
-        yield _loss(model, [pairs[index] for index in run_], reference_P2, total_weight, config)
+    """The loss of a batch, `rows` of `train`, a micro-batch at a time. A ranking's pairs share the weight of one comparison."""
+    rankings = [train[row] for row in rows]
+    total_weight = sum(ranking.weight for ranking in rankings)
+    for run_ in ranking_runs(rankings, config.micro_batch_tokens, share_prompts=config.share_prompts):
+        reference_A = reference.logprobs_of([rows[index] for index in run_])
+        yield _loss(model, [rankings[index] for index in run_], reference_A, total_weight, config)
 
 
 def _loss(
-    model: PreTrainedModel, pairs: Sequence[PairExample], reference_P2: Tensor, total_weight: float, config: DPOConfig
+    model: PreTrainedModel, rankings: Sequence[Ranking], reference_A: Tensor, total_weight: float, config: DPOConfig
 ) -> LossOutput:
-    policy_2P = _completion_logprobs(model, pairs, config)
-    reference_2P = reference_P2.T.to(model.device)
-    tokens_2P = torch.tensor([[p.chosen.n_trained for p in pairs], [p.rejected.n_trained for p in pairs]], device=model.device)
+    laid = laid_out(rankings, share_prompts=config.share_prompts)
+    policy_A = _answer_logprobs(model, laid)
+
+    def on_device(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, device=model.device)
+
+    reference_A, tokens_A = reference_A.to(model.device), on_device([answer.n_trained for answer in laid.answers])
+    chosen_at_B, rejected_at_B = on_device(laid.chosen_at), on_device(laid.rejected_at)
     inputs = PreferenceInputs(
-        policy_chosen_B=policy_2P[0],
-        policy_rejected_B=policy_2P[1],
-        reference_chosen_B=reference_2P[0],
-        reference_rejected_B=reference_2P[1],
-        chosen_tokens_B=tokens_2P[0],
-        rejected_tokens_B=tokens_2P[1],
-        label_B=torch.tensor([pair.label for pair in pairs], device=model.device),
-        weight_B=torch.tensor([pair.weight for pair in pairs], device=model.device),
+        policy_chosen_B=policy_A[chosen_at_B],
+        policy_rejected_B=policy_A[rejected_at_B],
+        reference_chosen_B=reference_A[chosen_at_B],
+        reference_rejected_B=reference_A[rejected_at_B],
+        chosen_tokens_B=tokens_A[chosen_at_B],
+        rejected_tokens_B=tokens_A[rejected_at_B],
+        label_B=on_device([pair.label for pair in laid.pairs]),
+        weight_B=on_device([pair.weight / len(ranking.pairs) for ranking in rankings for pair in ranking.pairs]),
         total_weight=total_weight,
     )
     return PREFERENCE_LOSSES[config.loss](inputs, config.beta, config.label_smoothing)
 
 
 def _heldout_accuracy(
-    model: PreTrainedModel, pairs: Sequence[PairExample], reference_P2: Tensor, config: DPOConfig
+    model: PreTrainedModel, rankings: Sequence[Ranking], reference_A: Tensor, clusters: Sequence[str], config: DPOConfig
 ) -> Estimate | None:
-    """How often the implied reward log(policy / reference) takes the labelled side; None where no label takes one."""
-    margins_P = (_all_logprobs(model, pairs, config) - reference_P2) @ torch.tensor([1.0, -1.0])
-    sided = [(pair, float(margin)) for pair, margin in zip(pairs, margins_P, strict=True) if pair.label != 0.5]
+    """How often the implied reward log(policy / reference) takes the labelled side; None where no label takes one.
+
+    `clusters`: of each pair, by its row.
+    """
+    laid = laid_out(rankings, share_prompts=config.share_prompts)
+    reward_A = _all_logprobs(model, rankings, config) - reference_A
+    margin_B = (reward_A[laid.chosen_at] - reward_A[laid.rejected_at]).tolist()
+    sided = [(pair, margin) for pair, margin in zip(laid.pairs, margin_B, strict=True) if pair.label != 0.5]
     if not sided:
         return None
     is_right = [float(margin > 0 if pair.label > 0.5 else margin < 0) for pair, margin in sided]
-    return wilson_clustered(is_right, [pair.cluster for pair, _ in sided])
+    return wilson_clustered(is_right, [clusters[pair.row] for pair, _ in sided])

@@ -12,8 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from truing.data.lengths import Fitted, TooLong, fit_demonstrations, fit_pairs
 from truing.data.splits import group_of
 from truing.errors import TruingError
-from truing.models.ragged import Positions, RaggedBatch, shared_length
-from truing.models.runs import token_runs
+from truing.models.ragged import Positions, RaggedBatch
 from truing.records import Demonstration, PreferencePair, seed_for
 from truing.store.files import read_records
 
@@ -41,11 +40,6 @@ class PairExample(NamedTuple):
     """What must be counted as one in intervals: the prompt, or the group it belongs to."""
     ranking: str = ""
     """What the pairs of one ranking of answers to one prompt share; empty = the pair stands alone."""
-
-    def n_tokens(self, *, share_prompts: bool) -> int:
-        """Tokens that are run for both conversations."""
-        both = (self.chosen.tokens, self.rejected.tokens)
-        return shared_length(both) if share_prompts else sum(map(len, both))
 
 
 class Trained(NamedTuple):
@@ -99,17 +93,6 @@ def ragged(examples: Sequence[Example], device: torch.device | str, groups: Sequ
     """Lay examples end to end; those of one group share their beginning."""
     batch = RaggedBatch.from_sequences([example.tokens for example in examples], device, groups)
     return Trained(batch, batch.positions([example.is_trained for example in examples]))
-
-
-def ragged_pairs(pairs: Sequence[PairExample], device: torch.device | str, *, share_prompts: bool) -> Trained:
-    """Lay pairs end to end: as sequences, all the chosen and then all the rejected."""
-    examples = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    return ragged(examples, device, [*range(len(pairs))] * 2 if share_prompts else None)
-
-
-def pair_runs(pairs: Sequence[PairExample], budget: int, *, share_prompts: bool) -> list[list[int]]:
-    """Row numbers of micro-batches of at most `budget` tokens that are run."""
-    return token_runs(range(len(pairs)), [pair.n_tokens(share_prompts=share_prompts) for pair in pairs], budget)
 
 
 def read_preferences(folder: Path) -> PreferenceSplit:

@@ -26,13 +26,12 @@ from truing.losses.masked import LossOutput
 from truing.losses.reward import bradley_terry
 from truing.models.load import load_scorer, load_tokenizer, save_model
 from truing.models.reward import member_directory
-from truing.models.runs import token_runs
 from truing.records import Record, seed_for
 from truing.store.files import read_json, write_json
 from truing.train.config import RewardConfig
 from truing.train.examples import PairExample, epoch_plan, longest_allowed, pair_examples, read_preferences
 from truing.train.log import TENSORBOARD, MetricsLog
-from truing.train.rankings import Ranking, compared_scores, pair_scores, rankings_of
+from truing.train.rankings import Ranking, compared_scores, pair_scores, ranking_runs, rankings_of
 from truing.train.session import Checkpointer, ready_to_train
 from truing.train.step import Stepper
 
@@ -127,8 +126,7 @@ def _train(job: MemberJob, report: Report) -> MemberResult:
 def losses(model: PreTrainedModel, rankings: Sequence[Ranking], config: RewardConfig) -> Iterator[LossOutput]:
     """The batch's Bradley-Terry loss, a micro-batch at a time."""
     total_weight = sum(ranking.weight for ranking in rankings)
-    costs = [ranking.n_tokens(share_prompts=config.share_prompts) for ranking in rankings]
-    for run in token_runs(range(len(rankings)), costs, config.micro_batch_tokens):
+    for run in ranking_runs(rankings, config.micro_batch_tokens, share_prompts=config.share_prompts):
         some = [rankings[index] for index in run]
         scores = compared_scores(model, some, total_weight, share_prompts=config.share_prompts)
         yield bradley_terry(scores, config.center_coefficient)

@@ -46,7 +46,7 @@ def test_a_board_of_two_raters(database, campaign_id):
         ("r1", 3, 6.0, False),
         ("r2", 2, 5.5, True),
     ]
-    assert [h.lease_id for h in found.held] == [held.lease_id]
+    assert [(h.lease_id, h.account_id) for h in found.held] == [(held.lease_id, two)]
     assert found.cost.micros == 500_000
     assert found.hours_to_go == 1 / 2.5  # one to go, five in two hours that had work
     assert sum(p.estimate is not None for p in found.agreement_by_day) == 1

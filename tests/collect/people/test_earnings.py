@@ -83,3 +83,32 @@ def test_nothing_is_taken_away(database, campaign_id, cents):
     rater = add_account(database, "r1")
     with pytest.raises(ServiceError, match="above zero"):
         database.write(lambda c: earnings.pay(c, rater, campaign_id, "bonus", cents, now=1.0, by=None))
+
+
+def test_what_was_sent_beyond_what_is_earned_is_carried_over(database, campaign_id):
+    rater = add_account(database, "r1")
+
+    def work(now):
+        answer(database, rater, take(database, campaign_id, rater, now=now), now=now + 60, active_s=31.0)
+
+    def send(cents):
+        database.write(lambda c: earnings.pay(c, rater, campaign_id, "payout", cents, now=1e3, by=None))
+        (balance,) = ledger(database, rater).balances
+        return balance.owed_micros, balance.ahead_micros
+
+    work(0.0)  # 0.31 for time, 0.10 for the item
+    assert send(20) == (210_000, 0)
+    assert send(100) == (0, 790_000)
+    work(100.0)
+    (balance,) = ledger(database, rater).balances
+    assert (balance.owed_micros, balance.ahead_micros) == (0, 380_000)
+
+
+def test_rounding_up_what_is_owed_is_no_overpayment(database):
+    campaign_id = add_campaign(database, "hourly", pay=PayConfig(hourly="10"))
+    add_items(database, campaign_id, 1)
+    rater = add_account(database, "r1")
+    answer(database, rater, take(database, campaign_id, rater, now=0.0), now=60.0, active_s=30.0)  # 0.08333…: 0.09 on the page
+    database.write(lambda c: earnings.pay(c, rater, campaign_id, "payout", 9, now=1e3, by=None))
+    (balance,) = ledger(database, rater).balances
+    assert (balance.owed_micros, balance.ahead_micros) == (0, 0)

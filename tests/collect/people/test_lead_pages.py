@@ -82,3 +82,17 @@ def test_payments_are_whole_cents_above_zero(world, rater, amount, cents):
 def test_a_payment_to_no_campaign_is_the_senders_fault(world, rater):
     answer = send(world.signed_in("lead", "lead"), rater, "payments", kind="payout", amount="1", campaign="x")
     assert (answer.status_code, "campaign: a whole number" in answer.text) == (400, True)
+
+
+def test_an_overpayment_is_said_to_be_one_to_lead_and_rater(world):
+    from tests.collect.people_world import add_campaign
+
+    rater = world.signed_in("bo")
+    campaign_id = add_campaign(world.database)
+    lead = world.signed_in("lead", "lead")
+    send(lead, 1, "payments", kind="payout", amount="12.50", campaign=campaign_id)
+    for page in (lead.get("/lead/people/1").text, rater.get("/me").text):
+        assert '<dt>paid ahead</dt><dd class="figure">12.50 USD</dd>' in page
+        assert "it counts towards what is earned next" in page
+        assert "to be paid" not in page
+        assert "-12.50" not in page

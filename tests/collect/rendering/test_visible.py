@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truing.collect.rendering.visible import visible
+from truing.collect.rendering.markdown import render
+from truing.collect.rendering.visible import MOST_SPACES, visible
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,30 @@ def test_a_run_of_one_hidden_character_is_counted():
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a" + "\u00a0" * 40 + "b", "U+00A0 ×40<"),
+        ("a" + "\u00a0 " * 5 + "b", 'title="NO-BREAK SPACE, SPACE">U+00A0 ×10<'),
+        (
+            "a\u00a0\u2003\u202f\u3000\u2009b",
+            'title="NO-BREAK SPACE, EM SPACE, NARROW NO-BREAK SPACE, IDEOGRAPHIC SPACE, THIN SPACE"',
+        ),
+        ("\u3000" * 5, "U+3000 ×5<"),
+    ],
+)
+def test_a_long_run_of_spaces_that_do_not_collapse_is_counted(text, shown):
+    assert shown in visible(text)
+    assert visible("a\u00a0b" * 9) == "a\u00a0b" * 9
+
+
+def test_in_code_each_space_that_is_no_space_is_shown():
+    assert "U+00A0<" in visible("x\u00a0= 1", most_spaces=0)
+    assert "U+00A0<" in render("`x\u00a0= 1`")
+    assert "U+3000 ×2<" in render("```\nif x:\n\u3000\u3000y()\n```")
+    assert visible("x = 1    # four", most_spaces=0) == "x = 1    # four"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "plain text\nsecond line é 漢\tend",
@@ -51,6 +77,9 @@ def test_a_run_of_one_hidden_character_is_counted():
         "क्‍ष",
         "Tiếng Việt, e\u0301, שָׁלוֹם",
         "10\u00a0000\u202f€",
+        "«\u00a0Vraiment\u202f?\u00a0» dit-il\u00a0: «\u00a0oui\u202f!\u00a0»",
+        "\u3000\u3000第一段",
+        "\u00a0 \u00a0 \u00a0 \u00a0indented, as editors of web pages write it",
         "Москва and Αθήνα",
         "Δx and 5μm",
     ],
@@ -73,4 +102,6 @@ def test_no_hidden_character_and_no_markup_survives(text):
     shown = visible(text)
     kept = {"\n", "\t", "\u200c", "\u200d"}
     assert all(c in kept or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for c in shown)
+    spaces = max((len(run.replace(" ", "")) for run in re.findall(r"[^\S\n\t]+", shown)), default=0)
+    assert spaces <= MOST_SPACES
     assert shown.count("<") == shown.count("<span") + shown.count("</span>")

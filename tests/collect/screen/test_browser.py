@@ -335,3 +335,81 @@ def test_a_live_chat_by_keyboard(desk, world):
     page.get_by_role("button", name="Begin another conversation").click()
     page.get_by_role("heading", name="Begin a conversation").wait_for()
     wait_for_judgments(page, world, 1)
+
+
+def held_back(page):
+    """Load the page anew with its script on its way; what is returned lets it come."""
+    script, waiting = "**/static/screen/main.js", []
+
+    def hold(route):
+        waiting.append(route)
+
+    page.route(script, hold)
+    with page.expect_request(script):
+        page.reload(wait_until="commit")
+    page.locator("#task, #chat").wait_for()
+
+    def come():
+        for route in waiting:
+            route.continue_()
+        page.unroute(script)
+
+    return come
+
+
+def test_keys_pressed_before_the_script_has_come_count(desk, world):
+    page = desk((PairTask(),), pairs(2))
+    come, before = held_back(page), lease_of(page)
+    pressed(page, "2", "Enter", "7", "Enter")
+    come()
+    page.wait_for_function("before => document.querySelector('#task')?.dataset.lease !== before", arg=before)
+    (row,) = wait_for_judgments(page, world, 1)
+    assert (row["answers"][0]["choice"], row["answers"][0]["margin"]) == (("first", "second")[row["screen_order"][0]], 2)
+    assert page.locator("[name=pair]:checked").count() == 0  # the item that came since was not there to be answered
+
+
+def test_what_was_written_and_clicked_before_the_script_has_come_stays(desk, world):
+    page = desk((PairTask(), CritiqueTask(is_required=True)), pairs(2))
+    pressed(page, "3")
+    come, before = held_back(page), lease_of(page)
+    page.locator("#critique").fill("half a thought: 1 2 s u")
+    page.keyboard.type(", and more")
+    come()
+    page.wait_for_function("() => document.querySelector('[name=pair]:checked')")
+    assert page.evaluate("document.activeElement.id") == "critique"
+    page.keyboard.type(" of it")
+    assert page.locator("#critique").input_value() == "half a thought: 1 2 s u, and more of it"
+    come = held_back(page)
+    page.keyboard.press("2")
+    page.locator("[name=pair][data-digit='5']").check()
+    page.get_by_role("button", name="Flag").click()
+    page.get_by_role("button", name="Send").click()
+    come()
+    page.wait_for_function("before => document.querySelector('#task')?.dataset.lease !== before", arg=before)
+    (row,) = wait_for_judgments(page, world, 1)
+    by_type = {answer["type"]: answer for answer in row["answers"]}
+    assert (by_type["pair"]["choice"], by_type["pair"]["margin"]) == (("first", "second")[row["screen_order"][1]], 1)
+    assert by_type["critique"]["text"] == "half a thought: 1 2 s u, and more of it"
+
+
+def test_a_message_begun_before_the_script_has_come_stays(desk, world):
+    page = desk((PairTask(),), [], live={"policies": ("alpha", "beta")})
+    come = held_back(page)
+    page.locator("#message-text").fill("Hello the")
+    come()
+    page.wait_for_function("() => document.activeElement.id === 'message-text'")
+    page.keyboard.type("re?")
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("Two answers are being written.").wait_for()
+    assert page.get_by_text("Hello there?").is_visible()
+
+
+def test_taking_back_twice_takes_two_answers_back(desk, world):
+    page = desk((PairTask(),), pairs(4))
+    for key in "12":
+        send(page, key, "Enter")
+    wait_for_judgments(page, world, 2)
+    pressed(page, "u", "u")
+    page.wait_for_function("() => document.querySelector('[name=pair]:checked')?.dataset.digit === '1'")
+    send(page, "Enter")
+    assert [row["kind"] for row in wait_for_judgments(page, world, 5)] == ["answer", "answer", "withdrawn", "withdrawn", "answer"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal, get_args
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
@@ -14,14 +14,28 @@ from truing.collect.errors import NotAllowedError, NotFoundError, NotSignedInErr
 from truing.collect.schema import account, api_token
 
 Scope = Literal["read", "campaigns", "export", "webhooks", "people", "replies"]
-"""read: see campaigns and judgments. campaigns: make and change them, add items. export: freeze and fetch sets. webhooks. people:
-invite, and make tokens. replies: answer live chats, as a worker does."""
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+MEANINGS: Mapping[Scope, str] = {
+    "read": "see campaigns, their items and judgments",
+    "campaigns": "make and change campaigns, add items, publish guidelines",
+    "export": "freeze and fetch sets",
+    "webhooks": "have events posted to an address",
+    "people": "invite people, make and revoke tokens",
+    "replies": "answer for policies, as a worker does",
+}
+"""What each scope lets a program do."""
 ADMIN_ONLY = frozenset({"people"})
+LONGEST_NAME = 200
 
 
 def create(connection: Connection, owner: RowMapping, name: str, scopes: Collection[str], *, now: float) -> tuple[int, str]:
-    """The token's id and its secret, shown once. Raises ServiceError for an unknown scope, NotAllowedError beyond the role."""
+    """The token's id and its secret, shown once.
+
+    Raises ServiceError for an unknown scope, none, or a name that is empty or too long; NotAllowedError beyond the owner's role.
+    """
+    name = name.strip()
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise ServiceError(f"name: 1 to {LONGEST_NAME} characters that say which program the token is for")
     if not scopes or set(scopes) - set(SCOPES):
         raise ServiceError(f"scopes: choose among {', '.join(SCOPES)}")
     if not may(owner["role"], scopes):
@@ -57,6 +71,13 @@ def listed(connection: Connection, owner_id: int) -> list[RowMapping]:
     """Somebody's tokens in use, without their secrets."""
     mine = (api_token.c.account_id == owner_id, api_token.c.revoked_at.is_(None))
     return list(connection.execute(select(api_token).where(*mine).order_by(api_token.c.id)).mappings())
+
+
+def in_use(connection: Connection) -> list[RowMapping]:
+    """Everybody's tokens in use, the newest first, without their secrets; `pseudonym` and `disabled_at` are their owner's."""
+    columns = (*(api_token.c[name] for name in ("id", "name", "scopes", "created_at", "account_id")), account.c.pseudonym)
+    query = select(*columns, account.c.disabled_at).join(account, account.c.id == api_token.c.account_id)
+    return list(connection.execute(query.where(api_token.c.revoked_at.is_(None)).order_by(api_token.c.id.desc())).mappings())
 
 
 def revoke(connection: Connection, token_id: int, owner: RowMapping, *, now: float) -> None:

@@ -51,6 +51,7 @@ class HeldLease:
     """An item in somebody's hands."""
 
     lease_id: str
+    account_id: int
     pseudonym: str
     item_id: int
     leased_at: float
@@ -173,7 +174,7 @@ def held_leases(connection: Connection, campaign_id: int) -> tuple[HeldLease, ..
     held = (lease.c.campaign_id == campaign_id, lease.c.state == "held")
     query = select(lease, account.c.pseudonym).join(account, account.c.id == lease.c.rater_id).where(*held)
     rows = connection.execute(query.order_by(lease.c.leased_at).limit(200))
-    return tuple(HeldLease(row.id, row.pseudonym, row.item_id, row.leased_at, row.expires_at) for row in rows)
+    return tuple(HeldLease(row.id, row.rater_id, row.pseudonym, row.item_id, row.leased_at, row.expires_at) for row in rows)
 
 
 def _times(connection: Connection, campaign_id: int, since: float) -> list[float]:

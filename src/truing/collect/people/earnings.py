@@ -39,7 +39,7 @@ class Payment:
 
 @dataclass(frozen=True)
 class Balance:
-    """One currency: earned by work and by bonuses, sent, and still owed; millionths."""
+    """One currency: earned by work and by bonuses, sent, and what lies between them; millionths."""
 
     currency: str
     earned_micros: int
@@ -48,7 +48,15 @@ class Balance:
     @property
     def owed_micros(self) -> int:
         """What is still to be sent."""
-        return self.earned_micros - self.paid_micros
+        return max(0, self.earned_micros - self.paid_micros)
+
+    @property
+    def ahead_micros(self) -> int:
+        """What was sent beyond what is earned so far: an overpayment, carried over to what is earned next.
+
+        In whole cents: below one it is the rounding up of what was owed.
+        """
+        return max(0, self.paid_micros - self.earned_micros) // MICROS_PER_CENT * MICROS_PER_CENT
 
 
 @dataclass(frozen=True)

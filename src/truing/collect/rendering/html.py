@@ -31,7 +31,7 @@ def _of_one(make: Callable[[Token], str]) -> Callable[..., str]:
 
 
 def _code(token: Token) -> Markup:
-    return Markup("<code>{}</code>").format(visible(token.content))
+    return Markup("<code>{}</code>").format(visible(token.content, most_spaces=0))
 
 
 def _code_block(token: Token) -> Markup:

@@ -3,7 +3,11 @@
 Shown by code point are control, format (bidirectional, zero-width), surrogate, private-use and unassigned characters, line and
 paragraph separators, letters that draw nothing, variation selectors and joiners outside the emoji and scripts that need them,
 and combining marks beyond a handful. Letters of another alphabet that pass for Latin ones inside a Latin word are marked.
-Line feeds, tabs and spaces stay as they are.
+
+Line feeds, tabs and ordinary spaces stay as they are. Other spaces (no-break, thin, ideographic) do too while few stand in a
+row: French puts one before a colon, numbers have them, Chinese indents by two, and nothing hides behind them. A long run pads a
+text or moves a part out of sight, since these spaces neither collapse nor break: it is shown by code point, with its length.
+In code each of them is: it looks like a space, and the program does not run.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ _VIRAMA = 9
 """Unicode combining class of the Indic sign after which a joiner chooses the shape (UAX #31, contexts A2 and B)."""
 _MOST_MARKS = 4
 """Combining marks in a row that some language needs; more of them reach over the lines above."""
+MOST_SPACES = 4
+"""Spaces other than the ordinary one in a row of spaces that honest text needs, for an indent."""
+_SPACES = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _LOOKALIKES = frozenset("аеорсухіјѕһԁԛԝАВЕКМНОРСТХЅІЈҮοινΑΒΕΖΗΙΚΜΝΟΡΤΥΧ")
 """Cyrillic and Greek letters drawn like Latin ones."""
 
@@ -28,8 +35,11 @@ _CANDIDATE = re.compile(r"[^\x20-\x7e\n\t]")
 _LATIN_WORD = re.compile(r"\w*[A-Za-z]\w*")
 
 
-def visible(text: str) -> Markup:
-    """`text` escaped, with every character that a reader could not see, or would take for another, shown for what it is."""
+def visible(text: str, *, most_spaces: int = MOST_SPACES) -> Markup:
+    """`text` escaped, with every character that a reader could not see, or would take for another, shown for what it is.
+
+    `most_spaces`: how many spaces other than the ordinary one may stand in a row; 0 for code.
+    """
     imitations = _imitations(text)
     parts: list[Markup] = []
     end = 0
@@ -42,8 +52,11 @@ def visible(text: str) -> Markup:
             end = at + 1
         elif _is_hidden(text, at):
             stop = next((i for i in range(at, len(text)) if text[i] != text[at]), len(text))
-            parts += escape(text[end:at]), _code_point(text[at], stop - at)
+            parts += escape(text[end:at]), _code_points(text[at:stop])
             end = stop
+        elif (run := _SPACES.match(text, at)) and len(run[0]) - run[0].count(" ") > most_spaces:
+            parts += escape(text[end:at]), _code_points(run[0])
+            end = run.end()
     return Markup("").join([*parts, escape(text[end:])])
 
 
@@ -90,10 +103,11 @@ def _imitations(text: str) -> set[int]:
     return {word.start() + index for word in words for index, c in enumerate(word[0]) if c in _LOOKALIKES}
 
 
-def _code_point(character: str, times: int) -> Markup:
-    name = unicodedata.name(character, "control character")
-    repeated = f" ×{times}" if times > 1 else ""
-    return Markup('<span class="hidden-char" title="{}">U+{:04X}{}</span>').format(name, ord(character), repeated)
+def _code_points(run: str) -> Markup:
+    """The first character of a run, how many there are, and in a title what they are."""
+    names = ", ".join(dict.fromkeys(unicodedata.name(character, "control character") for character in run))
+    repeated = f" ×{len(run)}" if len(run) > 1 else ""
+    return Markup('<span class="hidden-char" title="{}">U+{:04X}{}</span>').format(names, ord(run[0]), repeated)
 
 
 def _imitation(character: str) -> Markup:

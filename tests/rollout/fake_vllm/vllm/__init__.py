@@ -31,9 +31,12 @@ class LLM:
     def __init__(self, folder, **settings):
         if told("no memory"):
             raise ValueError("no memory for the cache")
+        if told("hang at the start"):
+            time.sleep(3600)
         assert settings["logprobs_mode"] == "processed_logprobs"
         self.llm_engine = self
         self._waiting = []
+        self._idle_until = 0.0
         self._read(folder)
 
     def collective_rpc(self, method, kwargs):
@@ -56,12 +59,19 @@ class LLM:
 
     def step(self):
         """The last request is finished first: answers come in no order."""
+        if told("be slow"):
+            self._idle_until = time.monotonic() + 4.0
+        if time.monotonic() < self._idle_until:
+            time.sleep(0.05)
+            return []
         name, prompt, params = self._waiting.pop()
         if params.max_tokens > 1:
             if told("die") or (Path(os.environ["TRUING_FAKE_VLLM"]) / "die always").exists():
                 os.kill(os.getpid(), signal.SIGKILL)
             while (Path(os.environ["TRUING_FAKE_VLLM"]) / "hang").exists():
                 time.sleep(0.01)
+            if told("hang for good"):
+                time.sleep(3600)
         drawn = random.Random(f"{self._digest} {prompt} {params.seed}")
         tokens = [drawn.randrange(5, 250) for _ in range(params.max_tokens)]
         logprobs = [{token: SimpleNamespace(logprob=-drawn.random())} for token in tokens]

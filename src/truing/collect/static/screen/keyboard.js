@@ -3,16 +3,16 @@
 const TYPING = 'textarea, select, [contenteditable], input:not([type="radio"], [type="checkbox"], [type="button"], [type="submit"])';
 const NATIVE_ENTER = "button, a, summary";
 
-// `actions` has a function for each action's name, and digit(n, target), extra(key), escape().
-export function listen(settings, actions) {
+// What a keydown does. `actions` has a function for each action's name, and digit(n, target), extra(event), escape().
+export function keys(settings, actions) {
   const names = Object.fromEntries(Object.entries(settings.keys).map(([name, key]) => [key.toLowerCase(), name]));
-  addEventListener("keydown", (event) => {
+  return (event) => {
     if (event.defaultPrevented || event.isComposing) return;
     if (event.key === "Escape") actions.escape();
     else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) act(event, () => actions.submit());
     else if (event.ctrlKey || event.metaKey || event.altKey || !settings.are_keys_on || event.target.closest?.(TYPING)) return;
     else plain(event, names, actions);
-  });
+  };
 }
 
 function plain(event, names, actions) {

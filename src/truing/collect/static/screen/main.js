@@ -6,7 +6,7 @@ import { fragment, newKey, Refusal, request } from "./api.js";
 import { Chat } from "./chat.js";
 import { Drafts } from "./drafts.js";
 import { read, write } from "./fields.js";
-import { listen } from "./keyboard.js";
+import { keys } from "./keyboard.js";
 import { Outbox } from "./outbox.js";
 import { markChosen, scrollTogether, toggleDifference } from "./panes.js";
 import { Ranking } from "./ranking.js";
@@ -26,6 +26,7 @@ const sent = [];
 const chat = new Chat(campaign, takeNext, say);
 let ranking;
 let ahead;
+let takenBack = Promise.resolve();
 
 const outbox = new Outbox(rater, {
   onChange(waiting, aside) {
@@ -61,15 +62,20 @@ function say(words, isBad = false) {
 
 function show(html) {
   stage.innerHTML = html;
+  begin();
+}
+
+// Make what stands on the stage ready to be worked on. `touched`: fields that the rater filled in already.
+function begin(touched = {}) {
   const task = form();
   ranking = undefined;
   if (!task) {
-    stage.querySelector("h1")?.focus();
+    focusHeading();
     return chat.shown();
   }
   const draft = drafts.of(task);
   clock.restart(draft.active_s ?? 0);
-  if (draft.fields) write(task, draft.fields);
+  if (draft.fields) write(task, { ...draft.fields, ...touched });
   for (const panel of task.querySelectorAll("[data-panel]")) if (hasWork(panel)) open(panel, true);
   if (task.querySelector("[data-veiled]")) task.querySelector(".dock").inert = true;
   const part = task.querySelector('[data-task="ranking"]');
@@ -77,8 +83,13 @@ function show(html) {
   if (settings.scroll_together) scrollTogether([...task.querySelectorAll(".pane")]);
   markChosen(task);
   scrollTo(0, 0);
-  stage.querySelector("h1").focus({ preventScroll: true });
+  focusHeading();
   setTimeout(lookAhead, AHEAD_MS);
+}
+
+function focusHeading() {
+  // Not where the rater is at work already: what they type would go nowhere, or be taken for keys.
+  if (!stage.contains(document.activeElement)) stage.querySelector("h1")?.focus({ preventScroll: true });
 }
 
 function hasWork(panel) {
@@ -180,27 +191,9 @@ const actions = {
     return send({ skip_reason: reason, flags: fields.flag ?? [] });
   },
 
-  async undo() {
-    const last = sent.at(-1);
-    if (!last) return say("There is nothing to take back.");
-    const present = form() ? stage.innerHTML : undefined;
-    try {
-      if (!outbox.withdraw(last.leaseId)) await withdrawThere(last);
-    } catch (error) {
-      return say(error instanceof Refusal ? error.message : "You are offline: this answer has left, and can be taken back when the connection is there.", true);
-    }
-    sent.pop();
-    button("undo").disabled = sent.length === 0;
-    if (present) ahead = Promise.resolve(present);
-    show(last.fresh ?? last.html);
-    const task = form();
-    task.inert = false;
-    task.classList.remove("is-waiting");
-    write(task, last.fields);
-    clock.restart(last.active_s);
-    if (ranking) ranking.draw();
-    changed();
-    say("Taken back. Change it and send it again.");
+  // One after the other: pressed twice, it takes two answers back.
+  undo() {
+    takenBack = takenBack.then(takeBack, takeBack);
   },
 
   flag: () => toggle("flag"),
@@ -269,6 +262,28 @@ const actions = {
   },
 };
 
+async function takeBack() {
+  const last = sent.at(-1);
+  if (!last) return say("There is nothing to take back.");
+  try {
+    if (!outbox.withdraw(last.leaseId)) await withdrawThere(last);
+  } catch (error) {
+    return say(error instanceof Refusal ? error.message : "You are offline: this answer has left, and can be taken back when the connection is there.", true);
+  }
+  sent.pop();
+  button("undo").disabled = sent.length === 0;
+  if (form() && !form().inert) ahead = Promise.resolve(stage.innerHTML);
+  show(last.fresh ?? last.html);
+  const task = form();
+  task.inert = false;
+  task.classList.remove("is-waiting");
+  write(task, last.fields);
+  clock.restart(last.active_s);
+  if (ranking) ranking.draw();
+  changed();
+  say("Taken back. Change it and send it again.");
+}
+
 async function withdrawThere(last) {
   await outbox.flush();
   const response = await request("POST", "/rate/undo", { lease_id: last.leaseId, idempotency_key: (last.undoKey ??= newKey()) });
@@ -331,29 +346,41 @@ async function startRewrite() {
 
 // Wiring
 
-stage.addEventListener("input", (event) => {
-  if (!event.target.closest("#task")) return;
-  changed();
-  if (event.target.name === "rewrite-of") startRewrite();
-});
-stage.addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (event.target.id === "chat") chat.send();
-  else actions.submit();
-});
-document.addEventListener("click", (event) => {
-  const name = event.target.closest("[data-do]")?.dataset.do;
-  if (name) actions[name]();
-});
+const handlers = {
+  keydown: keys(settings, actions),
+  input(event) {
+    if (!event.target.closest("#task")) return;
+    changed();
+    if (event.target.name === "rewrite-of") startRewrite();
+  },
+  submit(event) {
+    if (!stage.contains(event.target)) return;
+    event.preventDefault();
+    actions.submit();
+  },
+  click(event) {
+    const name = event.target.closest("[data-do]")?.dataset.do;
+    if (name) actions[name]();
+  },
+};
+for (const [kind, handler] of Object.entries(handlers)) addEventListener(kind, handler);
 addEventListener("pagehide", () => {
   const task = form();
   if (task && !task.inert && Object.keys(read(task)).length) drafts.save(task, clock.seconds);
 });
-listen(settings, actions);
+
+// What was done before this script had come
+const early = takeEarly();
 // The service may hand out again what was answered here and has not arrived there.
 const isAnswered = outbox.entries.some((entry) => entry.lease_id === form()?.dataset.lease);
 if (isAnswered) takeNext();
 else {
-  show(stage.innerHTML);
+  const names = early.filter((event) => event.type === "input").map((event) => event.target.name);
+  const now = form() ? read(form()) : {};
+  begin(Object.fromEntries(names.map((name) => [name, now[name]])));
+  for (const event of early) {
+    if (event.type === "input" && event.target.type === "radio") event.target.checked = true;
+    handlers[event.type](event);
+  }
   outbox.flush();
 }
