@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import combinations
 
 from truing.errors import TruingError
-from truing.records import Choice, Comparison, Estimate, Guideline, Judgment, Record, content_hash
-from truing.stats.intervals import wilson_clustered
+from truing.raters.clauses import agreement, by_comparison, is_split
+from truing.records import Choice, Clause, Comparison, Estimate, Judgment, Record, content_hash
 
 NO_CLAUSE = "kind:"
 
@@ -61,21 +60,6 @@ class Adjudication(Record):
     body: str = ""
 
 
-class ClauseProposal(Record):
-    """A clause that an adjudication proposes. It changes nothing until signed off."""
-
-    clause_id: str
-    title: str
-    body: str
-    question_id: str
-    because: str
-    cases: tuple[str, ...]
-
-    def applied_to(self, guideline: Guideline) -> Guideline:
-        """The guideline's next version with the clause in it."""
-        return guideline.amended(self.clause_id, self.title, self.body)
-
-
 def disagreements(
     comparisons: Sequence[Comparison], judgments: Iterable[Judgment], reliable: Collection[str]
 ) -> tuple[Disagreement, ...]:
@@ -83,12 +67,12 @@ def disagreements(
 
     A comparison belongs to the clause that most of its reliable judgments lean on.
     """
-    by_comparison = _by_comparison(judgments, reliable)
+    by_id = _votes(judgments, reliable)
     kinds = {c.comparison_id: c.prompt.kind for c in comparisons}
     groups: dict[str, list[str]] = defaultdict(list)
-    for comparison_id, votes in by_comparison.items():
+    for comparison_id, votes in by_id.items():
         groups[_clause(votes) or NO_CLAUSE + kinds[comparison_id]].append(comparison_id)
-    found = (_disagreement(about, ids, by_comparison) for about, ids in groups.items())
+    found = (_disagreement(about, ids, by_id) for about, ids in groups.items())
     return tuple(sorted(found, key=lambda d: (-len(d.disputed), -d.comparisons, d.about)))
 
 
@@ -102,9 +86,9 @@ def guideline_questions(
 ) -> tuple[GuidelineQuestion, ...]:
     """A question for every clause or kind with at least `least_disputed` disputed comparisons, the most even cases first."""
     given = list(judgments)
-    by_comparison = _by_comparison(given, reliable)
+    by_id = _votes(given, reliable)
     return tuple(
-        _question(found, by_comparison, most_cases)
+        _question(found, by_id, most_cases)
         for found in disagreements(comparisons, given, reliable)
         if len(found.disputed) >= least_disputed
     )
@@ -119,8 +103,11 @@ def gold_from(comparisons: Iterable[Comparison], adjudication: Adjudication) -> 
     return [known[name].model_copy(update={"gold": choice}) for name, choice in adjudication.answers.items()]
 
 
-def proposal_from(question: GuidelineQuestion, adjudication: Adjudication) -> ClauseProposal | None:
-    """The clause that an adjudication proposes, or None. Raises TruingError where it answers another question, or has no text."""
+def proposal_from(question: GuidelineQuestion, adjudication: Adjudication) -> Clause | None:
+    """The clause that an adjudication proposes, or None; it changes nothing until it is published.
+
+    Raises TruingError where the adjudication answers another question, or the clause has no text.
+    """
     if adjudication.question_id != question.question_id:
         raise TruingError(f"adjudication of {adjudication.question_id} does not answer question {question.question_id}")
     if not adjudication.title:
@@ -128,23 +115,11 @@ def proposal_from(question: GuidelineQuestion, adjudication: Adjudication) -> Cl
     clause_id = adjudication.clause_id or question.clause_id
     if not clause_id or not adjudication.body.strip():
         raise TruingError(f"adjudication of {question.question_id}: a proposed clause needs clause_id, title and body")
-    because = f"{len(question.cases)} comparisons on which reliable raters parted, decided by {adjudication.adjudicator}"
-    return ClauseProposal(
-        clause_id=clause_id,
-        title=adjudication.title,
-        body=adjudication.body,
-        question_id=question.question_id,
-        because=because,
-        cases=tuple(adjudication.answers),
-    )
+    return Clause(clause_id=clause_id, title=adjudication.title, body=adjudication.body)
 
 
-def _by_comparison(judgments: Iterable[Judgment], reliable: Collection[str]) -> dict[str, list[Judgment]]:
-    found: dict[str, list[Judgment]] = defaultdict(list)
-    for judgment in judgments:
-        if judgment.rater_id in reliable and not judgment.repeat:
-            found[judgment.comparison_id].append(judgment)
-    return found
+def _votes(judgments: Iterable[Judgment], reliable: Collection[str]) -> dict[str, list[Judgment]]:
+    return by_comparison(j for j in judgments if j.rater_id in reliable and not j.repeat)
 
 
 def _clause(votes: Sequence[Judgment]) -> str:
@@ -152,20 +127,13 @@ def _clause(votes: Sequence[Judgment]) -> str:
     return named.most_common(1)[0][0] if named else ""
 
 
-def _disagreement(about: str, ids: Sequence[str], by_comparison: Mapping[str, Sequence[Judgment]]) -> Disagreement:
-    same: list[float] = []
-    clusters: list[str] = []
-    for name in ids:
-        pairs = [float(a.choice == b.choice) for a, b in combinations(by_comparison[name], 2)]
-        same += pairs
-        clusters += [name] * len(pairs)
-    disputed = tuple(name for name in ids if {"first", "second"} <= {v.choice for v in by_comparison[name]})
-    agreement = wilson_clustered(same, clusters) if same else None
-    return Disagreement(about=about, comparisons=len(ids), disputed=disputed, agreement=agreement)
+def _disagreement(about: str, ids: Sequence[str], votes: Mapping[str, Sequence[Judgment]]) -> Disagreement:
+    disputed = tuple(name for name in ids if is_split(votes[name]))
+    return Disagreement(about=about, comparisons=len(ids), disputed=disputed, agreement=agreement(votes[name] for name in ids))
 
 
-def _question(found: Disagreement, by_comparison: Mapping[str, Sequence[Judgment]], most: int) -> GuidelineQuestion:
-    cases = sorted((_case(name, by_comparison[name]) for name in found.disputed), key=_evenness)[:most]
+def _question(found: Disagreement, votes: Mapping[str, Sequence[Judgment]], most: int) -> GuidelineQuestion:
+    cases = sorted((_case(name, votes[name]) for name in found.disputed), key=_evenness)[:most]
     clause_id = "" if found.about.startswith(NO_CLAUSE) else found.about
     kind = found.about.removeprefix(NO_CLAUSE)
     subject = f"under clause '{clause_id}'" if clause_id else f"of '{kind}' prompts without naming a clause"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from sqlalchemy import Connection, select
 
-from truing.collect.guidelines.statistics import ClauseConflict, ClauseUse, LeanedJudgment, clause_uses, conflicts, reliable
 from truing.collect.schema import account, campaign, item, judgment
 from truing.collect.verdicts import agrees, parse, verdict
+from truing.raters.clauses import ClauseConflict, ClauseUse, clause_uses, conflicts
 from truing.records import Choice
 from truing.stats.intervals import wilson
 
@@ -30,13 +30,22 @@ class Uses:
     raters: int
 
 
+class _Leaned(NamedTuple):
+    """One rater's answer to one item, with the clause it leaned on."""
+
+    comparison_id: str
+    rater_id: str
+    choice: Choice
+    clause: str
+
+
 def read(connection: Connection, name: str) -> Uses:
     """Statistics over the latest judgments of every campaign that follows the guideline called `name`."""
     rows = connection.execute(select(campaign.c.id, campaign.c.config)).all()
     followers = [row.id for row in rows if row.config.get("guideline") == name]
     leaned, marks = _judgments(connection, followers)
     raters = {j.rater_id for j in leaned}
-    good = reliable({rater: _accuracy(marks[rater]) for rater in raters}, GOOD_ACCURACY)
+    good = {rater for rater in raters if _accuracy(marks[rater]) >= GOOD_ACCURACY}
     return Uses(clause_uses(leaned, good), conflicts(leaned, good), len(good), len(raters))
 
 
@@ -45,7 +54,7 @@ def _accuracy(marks: list[bool]) -> float:
     return wilson(sum(marks), len(marks)).value if len(marks) >= LEAST_GOLD else 1.0
 
 
-def _judgments(connection: Connection, campaigns: list[int]) -> tuple[list[LeanedJudgment], dict[str, list[bool]]]:
+def _judgments(connection: Connection, campaigns: list[int]) -> tuple[list[_Leaned], dict[str, list[bool]]]:
     query = (
         select(judgment.c.item_id, account.c.pseudonym, judgment.c.answers, judgment.c.clause, item.c.gold)
         .join(account, account.c.id == judgment.c.rater_id)
@@ -56,7 +65,7 @@ def _judgments(connection: Connection, campaigns: list[int]) -> tuple[list[Leane
         .order_by(judgment.c.id.desc())
         .limit(MOST_ROWS)
     )
-    leaned: list[LeanedJudgment] = []
+    leaned: list[_Leaned] = []
     marks: dict[str, list[bool]] = defaultdict(list)
     for row in connection.execute(query):
         answers = parse(row.answers)
@@ -66,5 +75,5 @@ def _judgments(connection: Connection, campaigns: list[int]) -> tuple[list[Leane
                 marks[row.pseudonym].append(right)
         else:
             side = {"first": "first", "1>2": "first", "second": "second", "2>1": "second"}.get(verdict(answers), "tie")
-            leaned.append(LeanedJudgment(row.item_id, row.pseudonym, cast("Choice", side), row.clause))
+            leaned.append(_Leaned(str(row.item_id), row.pseudonym, cast("Choice", side), row.clause))
     return leaned, marks
