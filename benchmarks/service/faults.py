@@ -186,10 +186,10 @@ class ServerHere:
 
 def guided_campaign(database: str, items: int) -> int:
     """A campaign with a guideline, one judgment an item, and nothing but tasks."""
-    from truing.collect.campaigns import NewItem
+    from truing.collect import campaigns
     from truing.collect.config import CampaignConfig
     from truing.collect.database import open_database
-    from truing.collect.serve import make_campaign
+    from truing.collect.new_items import NewItem
     from truing.records import Prompt
 
     rows = [
@@ -199,7 +199,8 @@ def guided_campaign(database: str, items: int) -> int:
     config = CampaignConfig(name="guided", overlap=1, gold_share=0.0, repeat_share=0.0, guideline="main")
     opened = open_database(database)
     try:
-        return make_campaign(opened, config, rows, "# Rating\n\n## Right {#right}\n\nRight wins.\n")
+        guideline = "# Rating\n\n## Right {#right}\n\nRight wins.\n"
+        return opened.write(lambda c: campaigns.make(c, config, rows, guideline=guideline, now=time.time()))
     finally:
         opened.close()
 
