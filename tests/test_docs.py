@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MADE = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+GUIDES = sorted(ROOT.glob("docs/guide/*.md"))
+LARGEST_PICTURE_BYTES = 120_000
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -24,6 +26,28 @@ def test_links_lead_somewhere(page):
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda p: p.name)
+def test_pictures_of_guides_are_described_and_small(page):
+    text = page.read_text(encoding="utf-8")
+    assert all(len(alt) > 20 for alt in re.findall(r"!\[([^\]]*)\]", text))
+    assert text.count("<img ") == len(re.findall(r'<img alt="[^"]{20,}" src="', text))
+    for target in re.findall(r'!\[[^\]]*\]\(([^)]+)\)|src(?:set)?="([^"]+)"', text):
+        assert (page.parent / "".join(target)).stat().st_size < LARGEST_PICTURE_BYTES, target
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_pictures_of_the_collection_service_can_be_taken(tmp_path):
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'truing[dev]'")
+    from docs import collect_pictures
+
+    if collect_pictures.CHROMIUM is None:
+        pytest.skip("no chromium on this machine: install one, or name it with CHROMIUM=/path")
+    collect_pictures.main(tmp_path)
+    taken = {path.name for path in tmp_path.glob("*.png") if path.stat().st_size < LARGEST_PICTURE_BYTES}
+    assert taken == {"rating.png", "rating-dark.png", "dashboard.png", "campaign-form.png"}
 
 
 def test_every_dependency_is_explained():
