@@ -12,7 +12,7 @@ from truing.collect.schema import metadata
 def database(tmp_path):
     engine = open_engine(tmp_path / "collect.sqlite")
     metadata.create_all(engine)
-    opened = Database(engine)
+    opened = Database(engine, open_engine(tmp_path / "collect.sqlite"))
     yield opened
     opened.close()
 

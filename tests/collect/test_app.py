@@ -166,7 +166,7 @@ def test_a_full_disk_is_said_nothing_is_acknowledged_and_the_same_answer_goes_on
     answers = [{"type": "pair", "choice": "first", "margin": 1}, {"type": "critique", "text": "long " * 3000}]
     sent = {"lease_id": lease_id, "idempotency_key": "key-0001", "answers": answers}
     headers = {"x-csrf-token": csrf(page.text), "accept": "application/json"}
-    with full(world.database.engine):
+    with full(world.database.writer.engine):
         fill(world.database)
         answer = rater.post("/rate/submit", json=sent, headers=headers)
         assert answer.status_code == 507

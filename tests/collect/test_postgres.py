@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
@@ -11,11 +12,14 @@ from tests.collect.people_world import add_account, add_campaign, add_items, ans
 from tests.collect.service_world import World, csrf
 
 from truing.collect import judgments, migrate
-from truing.collect.database import open_database, open_engine
+from truing.collect.database import BACKGROUND, READERS, open_database, open_engine
 from truing.collect.errors import FrozenError
 from truing.collect.exchange import exports
 from truing.collect.people import messages
 from truing.collect.schema import account, export_member, judgment, message, reply, slot
+
+ADMITTED = 97
+"""Connections that PostgreSQL admits by default, less the three kept for superusers."""
 
 pytestmark = pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "it is there")
 
@@ -37,6 +41,16 @@ def writers(url):
     yield opened
     for one in opened:
         one.close()
+
+
+def test_a_write_does_not_wait_for_readers_and_four_processes_fit_in_what_a_server_admits(writers):
+    with contextlib.ExitStack() as reading:
+        for _ in range(READERS + BACKGROUND):
+            reading.enter_context(writers[0].read())
+        add_account(writers[0], "rater-1")
+        with writers[1].read() as connection:
+            assert connection.scalar(select(func.count()).select_from(account)) == 1
+    assert 4 * (READERS + BACKGROUND + 1) <= ADMITTED
 
 
 def test_two_processes_hand_out_no_slot_twice_and_take_each_answer_once(writers):

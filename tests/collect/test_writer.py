@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
 from tests.collect.people_world import add_account
 
+from truing.collect.database import BACKGROUND, READERS
 from truing.collect.schema import account
 
 
@@ -22,6 +24,14 @@ def test_a_write_is_on_disk_when_it_returns(database, tmp_path):
     with sqlite3.connect(tmp_path / "collect.sqlite") as another:
         assert another.execute("SELECT count(*) FROM account").fetchone() == (1,)
     another.close()
+
+
+def test_a_write_does_not_wait_for_readers(database):
+    with contextlib.ExitStack() as reading:
+        for _ in range(READERS + BACKGROUND):
+            reading.enter_context(database.read())
+        add_account(database, "rater-1")
+    assert count(database) == 1
 
 
 def test_one_that_fails_takes_no_other_with_it(database):

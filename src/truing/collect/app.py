@@ -30,7 +30,7 @@ from truing.collect.adjudication import pages as adjudication_pages
 from truing.collect.chat import routes as chat_routes
 from truing.collect.config import ServiceConfig
 from truing.collect.dashboard import pages as dashboard_pages
-from truing.collect.database import Database
+from truing.collect.database import READERS, Database
 from truing.collect.errors import InternalError, NotFoundError, NotSignedInError, ServiceError, StorageFullError
 from truing.collect.exchange import routes as exchange_routes
 from truing.collect.exchange.worker import Worker
@@ -63,8 +63,6 @@ PAGES: tuple[APIRouter, ...] = (
 """Every page. A room that has some adds its router here; what raters ask for all day comes first, as they are tried in order."""
 
 STATIC = Path(__file__).parent / "static"
-THREADS = 64
-"""Requests at work at once; most of them wait for the disk."""
 log = logging.getLogger(__name__)
 
 
@@ -86,7 +84,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        anyio.to_thread.current_default_thread_limiter().total_tokens = READERS
         for name in service.templates.list_templates():  # so that nobody's first page waits for its template to be compiled
             service.templates.get_template(name)
         worker.start()

@@ -19,15 +19,22 @@ from truing.errors import TruingError
 Result = TypeVar("Result")
 
 BUSY_TIMEOUT_MS = 10_000
+READERS = 16
+"""Threads of a process that answer requests. Each can have a connection, so none waits for another's; PostgreSQL's 100 are then enough for
+four processes. With 64 threads a request cost no less: one interpreter works for all of them.
+"""
+BACKGROUND = 4
+"""Connections besides, for what the service does by itself."""
 FILLER = "-" * 32_768
 
 
 class Database:
     """An open database: `read` for looking, `write` for everything that changes."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, writing: Engine) -> None:
+        """`writing` is the same database again: the writer waits for no reader to hand a connection back."""
         self.engine = engine
-        self.writer = Writer(engine)
+        self.writer = Writer(writing)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -64,17 +71,17 @@ def open_database(location: str | Path) -> Database:
     engine = open_engine(location)
     try:
         migrate.upgrade(engine)
+        return Database(engine, open_engine(location))
     except BaseException:
         engine.dispose()
         raise
-    return Database(engine)
 
 
 def open_engine(location: str | Path) -> Engine:
     """An engine on `location`, tried once. Raises TruingError saying what to do where it does not answer."""
     url = database_url(location)
     try:
-        engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _engine(url, pool_size=20, max_overflow=20)
+        engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _engine(url)
         with engine.connect():
             pass
     except ModuleNotFoundError as error:
@@ -108,7 +115,7 @@ def database_url(location: str | Path) -> URL:
 
 def _engine(url: URL, **options: Any) -> Engine:
     """An error in the log shows its statement, never what was written with it: answers, names, hashes of secrets."""
-    return create_engine(url, hide_parameters=True, **options)
+    return create_engine(url, hide_parameters=True, pool_size=READERS, max_overflow=BACKGROUND, **options)
 
 
 def _sqlite(url: URL) -> Engine:

@@ -36,10 +36,10 @@ class _Job:
 
 
 class Writer:
-    """The writing thread of a process. `close` lets it finish what is queued."""
+    """The writing thread of a process, on an engine of its own. `close` lets it finish what is queued."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self.disk_failed = False
         """Whether the disk refused a commit since this was last set to False."""
@@ -62,6 +62,7 @@ class Writer:
         """Stop after what is queued."""
         self._jobs.put(None)
         self._thread.join()
+        self.engine.dispose()
 
     def _run(self) -> None:
         is_open = True
@@ -85,7 +86,7 @@ class Writer:
 
     def _commit(self, batch: list[_Job]) -> None:
         try:
-            with self._engine.begin() as connection:
+            with self.engine.begin() as connection:
                 begin(connection, writes=True)
                 outcomes = [_outcome(connection, job) for job in batch]
         except DBAPIError as error:
