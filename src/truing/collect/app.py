@@ -42,7 +42,7 @@ from truing.collect.people import lead_pages
 from truing.collect.people import pages as people_pages
 from truing.collect.screen import routes as screen_routes
 from truing.collect.security import Guard, check_csrf, problem
-from truing.collect.web import Clock, Service, authorize, new_templates
+from truing.collect.web import Clock, Service, authorize, templates
 from truing.collect.writer import FULL, is_disk_error
 
 PAGES: tuple[APIRouter, ...] = (
@@ -79,14 +79,12 @@ def create_app(
 
     `clock` and `rng` are for tests; the sides are drawn from the system's randomness.
     """
-    service = Service(database, config, folder, key, clock, rng or secrets.SystemRandom(), new_templates())
+    service = Service(database, config, folder, key, clock, rng or secrets.SystemRandom())
     worker = Worker(database, folder, key, networks=config.webhook_networks, clock=clock)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = READERS
-        for name in service.templates.list_templates():  # so that nobody's first page waits for its template to be compiled
-            service.templates.get_template(name)
         worker.start()
         yield
         await anyio.to_thread.run_sync(worker.stop)
@@ -179,9 +177,8 @@ def _wants_page(request: Request) -> bool:
 def _error(request: Request, error: ServiceError) -> Response:
     if not _wants_page(request):
         return problem(error)
-    service: Service = request.app.state.service
     headings = {401: "Not signed in", 403: "Not allowed", 404: "Not found", 507: "Storage is full"}
     heading = headings.get(error.status, "That did not work")
     frame = {"navigation": (), "path": request.url.path, "account": None, "csrf": ""}
-    page = service.templates.get_template("service/error.html").render(**frame, heading=heading, message=str(error))
+    page = templates().get_template("service/error.html").render(**frame, heading=heading, message=str(error))
     return HTMLResponse(page, error.status)

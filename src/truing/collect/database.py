@@ -20,8 +20,8 @@ Result = TypeVar("Result")
 
 BUSY_TIMEOUT_MS = 10_000
 READERS = 16
-"""Threads of a process that answer requests. Each can have a connection, so none waits for another's; PostgreSQL's 100 are then enough for
-four processes. With 64 threads a request cost no less: one interpreter works for all of them.
+"""Threads of a process that answer requests; each can have a connection. More would not answer sooner, one interpreter works for
+all of them, and four processes would ask PostgreSQL for more than the hundred connections it admits.
 """
 BACKGROUND = 4
 """Connections besides, for what the service does by itself."""

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.supervisors import Multiprocess
 
 from truing.collect.accounts import invites, oidc
 from truing.collect.accounts.secret import service_key
 from truing.collect.config import ServiceConfig
 from truing.collect.database import Database, database_url, open_database
+from truing.collect.processes import run
 from truing.errors import TruingError
 
 DATABASE = "collect.sqlite"
@@ -66,8 +66,25 @@ def serve(found: Place, host: str, port: int, processes: int = 1) -> None:
     if processes > 1 and database_url(found.database).get_backend_name() == "sqlite":
         raise TruingError("--processes: several need PostgreSQL (--database postgresql+psycopg://...); SQLite has one writer")
     listening = listen(host, port)
+    _load()
+    one = functools.partial(_serve_one, found, listening)
+    if processes == 1:
+        one()
+    else:
+        run(one, processes)
+
+
+def _load() -> None:
+    """What takes time and is the same in every process: its modules, and its templates compiled."""
+    from truing.collect import app  # noqa: F401
+    from truing.collect.web import templates
+
+    templates()
+
+
+def _serve_one(found: Place, listening: socket.socket) -> None:
     config = uvicorn.Config(
-        functools.partial(_app, found),
+        found.app,
         factory=True,
         http="httptools",
         log_level="warning",
@@ -75,17 +92,8 @@ def serve(found: Place, host: str, port: int, processes: int = 1) -> None:
         server_header=False,
         timeout_graceful_shutdown=10,
         timeout_keep_alive=75,  # a rater thinks longer than the usual five seconds
-        workers=processes,
     )
-    server = uvicorn.Server(config)
-    if processes == 1:
-        server.run([listening])
-    else:
-        Multiprocess(config, sockets=[listening]).run()
-
-
-def _app(found: Place) -> FastAPI:
-    return found.app()
+    uvicorn.Server(config).run([listening])
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -7,10 +7,10 @@ and wait for `visit.database.written(work)`: a thread less for each.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -65,7 +65,6 @@ class Service:
     clock: Clock
     rng: random.Random
     """Draws the sides; of the system, but for tests."""
-    templates: Environment
 
     @property
     def session_cookie(self) -> str:
@@ -78,17 +77,20 @@ class Service:
         return "__Host-truing-visitor" if self.config.is_secure else "truing-visitor"
 
 
-def new_templates() -> Environment:
-    """Jinja2 over `collect/templates`; everything is escaped, and a missing value is an error."""
+@functools.cache
+def templates() -> Environment:
+    """Jinja2 over `collect/templates`, all compiled; everything is escaped, and a missing value is an error."""
     loader = PackageLoader("truing.collect", "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {
         "change": change,
-        "guideline_markdown": partial(render, live_links=True),
+        "guideline_markdown": functools.partial(render, live_links=True),
         "markdown": render,
         "visible": visible,
     }
     made.globals |= {"words": words, "money": money, "plots": plots}
+    for name in made.list_templates():
+        made.get_template(name)
     return made
 
 
@@ -130,7 +132,7 @@ class Visit:
 
     def render(self, template: str, **context: Any) -> str:
         """A part of a page."""
-        return self.service.templates.get_template(template).render(**context)
+        return templates().get_template(template).render(**context)
 
     def page(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:
         """A whole page, with the person's navigation and CSRF token."""
@@ -224,5 +226,5 @@ def whole_number(form: FormData, name: str) -> int:
 def public_page(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
     """A page for somebody who is not signed in."""
     frame = {"navigation": (), "path": request.url.path, "account": None, "csrf": csrf_of(request)}
-    text = service_of(request).templates.get_template(template).render(**{**frame, **context})
+    text = templates().get_template(template).render(**{**frame, **context})
     return HTMLResponse(text, status)

@@ -11,7 +11,6 @@ from truing.collect.guidelines import versions
 from truing.collect.onboarding.config import OnboardingConfig, Question
 from truing.collect.people.config import CompletionConfig, PayConfig
 from truing.collect.schema import account, adjudication, item, lease
-from truing.collect.web import new_templates
 
 TEXT = "# Rating\n\n## Right {#right}\n\nWrong loses.\n"
 QUESTION = Question(text="Which wins?", choices=("long", "right"), right=1, explanation="Length earns nothing.", clause="right")
@@ -41,14 +40,6 @@ def campaign_id(world):
     add_items(world.database, made, 2)
     add_items(world.database, made, 2, purpose="calibration")
     return made
-
-
-def test_every_template_compiles():
-    made = new_templates()
-    names = [name for name in made.list_templates() if name.startswith("people/")]
-    assert len(names) > 10
-    for name in names:
-        made.get_template(name)
 
 
 def onboard(world, browser, campaign_id):
