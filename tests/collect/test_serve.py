@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import socket
@@ -5,9 +6,11 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
+from tests.collect import postgres
 
 from truing.collect import campaigns, serve
 from truing.collect.accounts import roles
@@ -67,24 +70,53 @@ def test_a_campaign_is_made_with_its_guideline_and_items_or_not_at_all(database)
         assert len(connection.execute(slot.select()).all()) == 4
 
 
-@pytest.mark.slow
-def test_the_server_starts_answers_and_stops(tmp_path):
+@contextlib.contextmanager
+def running(folder, *options):
+    """`truing collect` as a process; yields it, its address, and what it said once it has ended."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    command = [sys.executable, "-m", "truing", "collect", "--folder", str(tmp_path), "--port", port]
-    started = time.monotonic()
+    command = [sys.executable, "-m", "truing", "collect", "--folder", str(folder), "--port", port, *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    said = []
     try:
-        while True:
-            try:
-                assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
-                break
-            except httpx.ConnectError:
-                assert process.poll() is None
-                assert time.monotonic() - started < 120
-                time.sleep(0.05)
+        yield process, f"http://127.0.0.1:{port}", said
     finally:
         os.kill(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
-    assert f"make the first administrator, once: http://127.0.0.1:{port}/invite/" in output
+        said.append(process.communicate(timeout=20)[0])
+
+
+def answers(process, address):
+    """Wait until it does, under load too."""
+    started = time.monotonic()
+    while True:
+        try:
+            return httpx.get(f"{address}/health").json() == {"status": "ok"}
+        except httpx.ConnectError:
+            assert process.poll() is None
+            assert time.monotonic() - started < 120
+            time.sleep(0.05)
+
+
+def test_the_server_starts_answers_and_stops(tmp_path):
+    with running(tmp_path) as (process, address, said):
+        assert answers(process, address)
+    assert f"make the first administrator, once: {address}/invite/" in said[0]
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "it is there")
+def test_several_processes_serve_one_address_and_a_killed_one_is_replaced(tmp_path):
+    def children(process):
+        return {int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()}
+
+    with postgres.running() as url, running(tmp_path, "--database", url, "--processes", "2") as (process, address, _):
+        assert answers(process, address)
+        before = children(process)
+        assert len(before) == 2
+        os.kill(min(before), signal.SIGKILL)
+        started = time.monotonic()
+        while len(children(process) - before) != 1 or len(children(process)) != 2:
+            assert answers(process, address)
+            assert time.monotonic() - started < 60
+    assert process.returncode == 0

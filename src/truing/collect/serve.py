@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ipaddress
 import socket
@@ -93,7 +94,8 @@ def _serve_one(found: Place, listening: socket.socket) -> None:
         timeout_graceful_shutdown=10,
         timeout_keep_alive=75,  # a rater thinks longer than the usual five seconds
     )
-    uvicorn.Server(config).run([listening])
+    with contextlib.suppress(KeyboardInterrupt):  # which is how it is stopped
+        uvicorn.Server(config).run([listening])
 
 
 def listen(host: str, port: int) -> socket.socket:
