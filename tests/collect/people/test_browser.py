@@ -9,7 +9,6 @@ import time
 
 import pytest
 from tests.collect.people_world import FIRST, SECOND, TIE, add_campaign, add_items, answer, take
-from tests.collect.screen.conftest import chromium
 from tests.collect.screen.serving import COOKIE, Server, axe, service, session_of
 
 from truing.collect import campaigns
@@ -20,7 +19,6 @@ from truing.collect.onboarding import admission
 from truing.collect.onboarding.steps import Qualification
 from truing.collect.people import earnings, messages
 
-__all__ = ["chromium"]
 pytestmark = pytest.mark.browser
 
 TEXT = "# Rating\n\nRead both.\n\n## Right {#right}\n\nWrong loses.\n"
