@@ -7,7 +7,6 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect, select, text
-from tests.collect import postgres
 from tests.collect.full_disk import full
 from tests.collect.people_world import FIRST, SECOND, add_account, add_campaign, add_items, answer, take
 
@@ -24,28 +23,6 @@ from truing.collect.schema import account, item, judgment, lease, metadata, onbo
 from truing.collect.webhooks import deliveries, registry
 from truing.errors import TruingError
 from truing.records import Message
-
-
-@pytest.fixture(scope="module")
-def server():
-    """A PostgreSQL of the tests' own."""
-    if postgres.missing():
-        pytest.skip(postgres.missing())
-    with postgres.running() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def location(request, tmp_path):
-    """An empty database of either kind."""
-    if request.param == "sqlite":
-        yield str(tmp_path / "a.sqlite")
-        return
-    url = request.getfixturevalue("server")
-    yield url
-    engine = open_engine(url)
-    migrate.downgrade(engine, "base")
-    engine.dispose()
 
 
 def test_the_migrations_make_the_schema_that_the_code_knows(location):

@@ -17,6 +17,7 @@ from truing.collect.errors import ConflictError, NotFoundError, ServiceError
 from truing.collect.guidelines import versions
 from truing.collect.new_items import NewItem, check_fits
 from truing.collect.schema import campaign, item, judgment, lease, reply, slot
+from truing.collect.sent import without_nul
 from truing.config import read_toml, validate
 from truing.records import Record, content_hash
 
@@ -42,6 +43,7 @@ class Progress(Record):
 
 def resolved(values: dict[str, Any], where: str) -> CampaignConfig:
     """A campaign's settings from what a person wrote, laid over the preset it names. Raises TruingError."""
+    values = without_nul(values)
     preset = values.get("preset")
     base = read_toml(preset_file(str(preset))) if preset else {}
     return validate(CampaignConfig, {**base, **values}, where)
