@@ -16,7 +16,7 @@ from truing.collect.config import CampaignConfig
 from truing.collect.errors import ConflictError, NotFoundError, ServiceError
 from truing.collect.guidelines import versions
 from truing.collect.new_items import NewItem, check_fits
-from truing.collect.schema import campaign, item, judgment, lease, reply, slot
+from truing.collect.schema import campaign, item, judgment, reply, slot
 from truing.collect.sent import without_nul
 from truing.config import read_toml, validate
 from truing.records import Record, content_hash
@@ -248,13 +248,12 @@ def progress(connection: Connection, campaign_id: int) -> Progress:
         .group_by(judgment.c.kind, judgment.c.purpose, judgment.c.is_surplus)
     ).all()
     answers = [row for row in kinds if row[0] == "answer"]
-    held = select(func.count()).select_from(lease).where(lease.c.campaign_id == campaign_id, lease.c.state == "held")
     return Progress(
         items=connection.scalar(select(func.count()).select_from(item).where(item.c.campaign_id == campaign_id)) or 0,
         to_sample=_to_sample(connection, campaign_id),
         needed=sum(states.values()),
         done=states.get("done", 0),
-        leased=connection.scalar(held) or 0,
+        leased=states.get("leased", 0),
         answers=sum(row[3] for row in answers),
         skips=sum(row[3] for row in kinds if row[0] == "skip"),
         surplus=sum(row[3] for row in answers if row[2]),
