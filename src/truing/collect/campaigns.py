@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
@@ -23,6 +23,14 @@ from truing.records import Record, content_hash
 
 PRESETS = Path(__file__).parent / "presets"
 Status = Literal["open", "paused", "closed"]
+
+
+class Preset(NamedTuple):
+    """A published protocol that a campaign can start from."""
+
+    name: str
+    title: str
+    note: str
 
 
 class Progress(Record):
@@ -62,10 +70,14 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
-def preset_note(name: str) -> str:
-    """What a preset is, in the words that its file begins with."""
-    lines = preset_file(name).read_text(encoding="utf-8").splitlines()
-    return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
+def presets() -> list[Preset]:
+    """What each preset is, in the words that its file begins with: a line with its title, then where it comes from."""
+    found = []
+    for name in preset_names():
+        lines = takewhile(lambda line: line.startswith("#"), preset_file(name).read_text(encoding="utf-8").splitlines())
+        title, *note = (line.removeprefix("#").strip() for line in lines)
+        found.append(Preset(name, title, " ".join(note)))
+    return found
 
 
 def make(
