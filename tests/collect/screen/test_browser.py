@@ -274,7 +274,14 @@ def test_harmful_texts_are_veiled_until_asked_for(desk, world, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("viewport", "scheme"), [(WIDE, "light"), (WIDE, "dark"), (PHONE, "light"), (PHONE, "dark"), (ENLARGED, "light")]
+    ("viewport", "scheme"),
+    [
+        (WIDE, "light"),
+        pytest.param(WIDE, "dark", marks=pytest.mark.slow),
+        (PHONE, "dark"),
+        pytest.param(PHONE, "light", marks=pytest.mark.slow),
+        (ENLARGED, "light"),
+    ],
 )
 def test_axe_finds_nothing_and_no_page_scrolls_sideways(desk, world, viewport, scheme):
     text = "# Title\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n```python\n" + "x" * 300 + "\n```\n\n" + "w" * 300
