@@ -28,8 +28,8 @@ from typing import get_args
 import numpy as np
 import torch
 
-from benchmarks import machine, rater_model
-from benchmarks.worlds import debates
+from benchmarks import machine
+from benchmarks.worlds import debates, ukp
 from benchmarks.worlds.reward_world import (
     World,
     agreement,
@@ -69,12 +69,12 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     work = dict(world_work(arguments))
-    if arguments.ukp_pairs and rater_model.DATA.exists():
+    if arguments.ukp_pairs and ukp.DATA.exists():
         work |= debates.work(arguments.out / "ukp", arguments.ukp_pairs)
     rows = list(run_all(arguments.out / "rows.jsonl", work).values())
     result = {"command": "python -m benchmarks.noise_aware", "machine": machine.describe(), **summary(rows)}
-    if not rater_model.DATA.exists():
-        result["ukpconvarg1"] = {"skipped": f"{rater_model.DATA.name} of UKPConvArg1 is not there"}
+    if not ukp.DATA.exists():
+        result["ukpconvarg1"] = {"skipped": f"{ukp.DATA.name} of UKPConvArg1 is not there"}
     print(json.dumps(result) if arguments.json else json.dumps(result, indent=1))
 
 

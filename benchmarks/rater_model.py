@@ -14,7 +14,6 @@ The data lie beside the checkout.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import sys
 import time
@@ -23,14 +22,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.worlds import ukp
 from truing.raters.columns import Columns, to_columns
 from truing.raters.pairwise import fit_rater_model
 from truing.raters.style import MEASURES, Style, style_of
-from truing.records import Comparison, Judgment, Prompt
 from truing.stats.dawid_skene import dawid_skene
 from truing.stats.intervals import bootstrap_paired
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "ukpconvarg1" / "pairs.jsonl.gz"
 FOLDS = 5
 SMOOTHING = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 SHRINKAGE = (1.0, 4.0, 16.0, 64.0)
@@ -59,39 +57,16 @@ VARIANTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--data", type=Path, default=ukp.DATA)
     parser.add_argument("--pairs", type=int, help="only the first so many pairs")
     parser.add_argument("--json", action="store_true", help="only the last line")
     arguments = parser.parse_args()
     if not arguments.data.exists():
         print(json.dumps({"skipped": f"{arguments.data} is not there: UKPConvArg1 with its votes is needed"}))
         return
-    comparisons, judgments = read_votes(arguments.data, arguments.pairs)
+    comparisons, judgments = ukp.read_votes(arguments.data, arguments.pairs)
     result = held_out(to_columns(comparisons, judgments), quiet=arguments.json)
     print(json.dumps(result))
-
-
-def read_votes(path: Path, limit: int | None = None) -> tuple[list[Comparison], list[Judgment]]:
-    """Pairs and votes. Argument 1 stood first for every rater, so `left` is `first`."""
-    comparisons, judgments = [], []
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for row in [json.loads(line) for line, _ in zip(lines, range(limit or sys.maxsize), strict=False)]:
-            prompt = Prompt.from_text(f"{row['prompt']}: {row['stance']}", meta={"group": row["topic"]})
-            comparisons.append(Comparison(comparison_id=row["id"], prompt=prompt, first=row["a1"], second=row["a2"]))
-            for vote in row["votes"]:
-                choice = {"a1": "first", "a2": "second", "equal": "tie"}[vote["choice"]]
-                judgments.append(
-                    Judgment(
-                        comparison_id=row["id"],
-                        rater_id=vote["rater"],
-                        guideline_hash="ukp",
-                        left="first",
-                        choice=choice,
-                        confidence=0.5 if choice == "tie" else 1.0,
-                        simulated=False,
-                    )
-                )
-    return comparisons, judgments
 
 
 def held_out(columns: Columns, *, quiet: bool) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Take the guides' pictures of the collection service, filled with simulated content: docs/images/rating.png, rating-dark.png,
 dashboard.png and campaign-form.png.
 
-python -m docs.collect_pictures      (from the repository's root; needs the extra `dev`, and a Chromium named by CHROMIUM or on
-                                      the path)
+python -m docs.collect_pictures      (from the repository's root; needs the extra `dev` and a Chromium)
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize
+from tests import chromium
 from tests.collect.people_world import FIRST, SECOND, TIE, add_account, add_campaign, add_items, answer, take
 from tests.collect.screen.serving import COOKIE, Server, service, session_of
-from tests.program.report.test_browser import ARGUMENTS, CHROMIUM
 
 from truing.collect import campaigns
 from truing.collect.config import CritiqueTask, PairTask, RewriteTask
@@ -73,13 +72,12 @@ A value can have several owners at once, which is how data races are prevented. 
 
 def main(images: Path = IMAGES) -> None:
     """Fill a service and photograph it."""
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as engine:
+    with tempfile.TemporaryDirectory() as folder, chromium.running() as browser:
         database = open_database(Path(folder) / "collect.sqlite")
         rng = random.Random(4)
         database.write(lambda c: versions.publish(c, "helpfulness", GUIDELINE, now=NOW - 20 * DAY_S))
         rater, lead = add_account(database, _pseudonym(rng), is_simulated=True), add_account(database, "lead-1", "lead")
         rated, worked = _campaign_to_rate(database, rater), _campaign_at_work(database, rng)
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         with Server(service(database, Path(folder), clock=lambda: NOW, rng=random.Random(2))) as url:
             page = _open(browser, url, session_of(database, rater, NOW), f"/rate/{rated}", WIDE)
             for key in ("2" if "one owner" in page.locator(".pane").first.inner_text() else "6", "g"):
@@ -94,7 +92,6 @@ def main(images: Path = IMAGES) -> None:
             page.get_by_label("Name", exact=True).fill("helpfulness, July")
             page.get_by_label("Guideline").select_option("helpfulness")
             _photograph(page, images / "campaign-form.png")
-        browser.close()
         database.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -88,3 +89,16 @@ def stories_dir() -> Path:
     if not STORIES.exists():
         pytest.skip(f"{STORIES} is not there: put the shared models and data beside the checkout to run this")
     return STORIES
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A real browser. Of a module, as no event loop of a test's own can run in its process while it is there."""
+    from tests import chromium
+
+    with contextlib.ExitStack() as stack:
+        try:
+            browser = stack.enter_context(chromium.running())
+        except FileNotFoundError as missing:
+            pytest.skip(str(missing))
+        yield browser

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import rater_model
 from benchmarks.machine import ROOT
+from benchmarks.worlds import ukp
 from benchmarks.worlds.reward_world import agreement, nats
 from benchmarks.worlds.tally import Row
 from truing.models.reward import RewardEnsemble, raw_scores
@@ -59,7 +59,7 @@ class Debates:
     @classmethod
     def read(cls, folder: Path, pairs: int) -> Debates:
         """From beside the checkout."""
-        return cls(Store(folder), pairs, *rater_model.read_votes(rater_model.DATA))
+        return cls(Store(folder), pairs, *ukp.read_votes(ukp.DATA))
 
     def split(self, fold: int) -> tuple[list[Comparison], list[Comparison]]:
         """Pairs to train on, and pairs of the fold's debates whose votes take a side."""

@@ -7,7 +7,6 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect, select, text
-from tests.collect import postgres
 from tests.collect.full_disk import full
 from tests.collect.people_world import FIRST, SECOND, add_account, add_campaign, add_items, answer, take
 
@@ -26,33 +25,29 @@ from truing.errors import TruingError
 from truing.records import Message
 
 
-@pytest.fixture(scope="module")
-def server():
-    """A PostgreSQL of the tests' own."""
-    if postgres.missing():
-        pytest.skip(postgres.missing())
-    with postgres.running() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def location(request, tmp_path):
-    """An empty database of either kind."""
-    if request.param == "sqlite":
-        yield str(tmp_path / "a.sqlite")
-        return
-    url = request.getfixturevalue("server")
-    yield url
-    engine = open_engine(url)
-    migrate.downgrade(engine, "base")
-    engine.dispose()
-
-
 def test_the_migrations_make_the_schema_that_the_code_knows(location):
     engine = open_engine(location)
     migrate.upgrade(engine)
     assert unlike_the_code(engine) == []
+    found = named(engine)
+    migrate.downgrade(engine, "base")
+    metadata.create_all(engine)
+    assert found == named(engine)
+    metadata.drop_all(engine)
     engine.dispose()
+
+
+def named(engine):
+    """The keys, constraints and indexes of every table by name, with the columns that they are on."""
+    asked = inspect(engine)
+    kinds = ("pk_constraint", "foreign_keys", "unique_constraints", "check_constraints", "indexes")
+    return {
+        (table, kind, each["name"], str(each.get("column_names") or each.get("constrained_columns")))
+        for kind in kinds
+        for (_, table), there in getattr(asked, f"get_multi_{kind}")().items()
+        for each in ([there] if kind == "pk_constraint" else there)
+        if table != "alembic_version"
+    }
 
 
 def unlike_the_code(engine):
@@ -60,9 +55,10 @@ def unlike_the_code(engine):
     with engine.connect() as connection:
         found = compare_metadata(MigrationContext.configure(connection), metadata)
         checks = inspect(connection).get_multi_check_constraints()
-    there = Counter({table: len(names) for (_, table), names in checks.items()})
-    wanted = Counter(t.name for t in metadata.tables.values() for c in t.constraints if isinstance(c, CheckConstraint))
-    return [*found, *(wanted - there)]
+    there = Counter((table, check["name"]) for (_, table), of_table in checks.items() for check in of_table)
+    coded = (c for table in metadata.tables.values() for c in table.constraints if isinstance(c, CheckConstraint))
+    wanted = Counter((c.table.name, c.name) for c in coded)
+    return [*found, *(wanted - there), *(there - wanted)]
 
 
 def fill(database):

@@ -7,37 +7,22 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from sqlalchemy import func, select
-from tests.collect import postgres
 from tests.collect.people_world import add_account, add_campaign, add_items, answer, take
-from tests.collect.service_world import World, csrf
 
-from truing.collect import judgments, migrate
+from truing.collect import judgments
 from truing.collect.database import BACKGROUND, READERS, open_database, open_engine
 from truing.collect.errors import FrozenError
 from truing.collect.exchange import exports
-from truing.collect.people import messages
-from truing.collect.schema import account, export_member, judgment, message, reply, slot
+from truing.collect.schema import account, export_member, judgment, slot
 
 ADMITTED = 97
 """Connections that PostgreSQL admits by default, less the three kept for superusers."""
 
-pytestmark = pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "it is there")
-
-
-@pytest.fixture(scope="module")
-def url():
-    with postgres.running() as found:
-        yield found
-
 
 @pytest.fixture
-def writers(url):
+def writers(postgresql):
     """The same database as two processes have it: each with its own writer."""
-    engine = open_engine(url)
-    if migrate.current(engine) is not None:
-        migrate.downgrade(engine, "base")
-    engine.dispose()
-    opened = [open_database(url) for _ in range(2)]
+    opened = [open_database(postgresql) for _ in range(2)]
     yield opened
     for one in opened:
         one.close()
@@ -160,44 +145,6 @@ def test_what_another_process_is_taking_back_is_not_frozen(writers, answered):
     with writers[0].read() as connection:
         assert connection.scalar(select(func.count()).select_from(export_member)) == 0
         assert exports.get(connection, export_id)["exclusions"] == {}
-
-
-def test_what_people_and_models_send_is_kept_without_the_nul_characters_that_postgresql_has_none_of(writers, tmp_path):
-    world = World(writers[0], tmp_path)
-    tasks = [{"type": "pair"}, {"type": "critique"}, {"type": "rewrite"}]
-    pairs = add_campaign(writers[0], tasks=tasks)
-    live = add_campaign(writers[0], "live", overlap=1, live={"policies": ("a", "b")})
-    add_items(writers[0], pairs, 2)
-    rater, worker = world.signed_in("rater"), world.api("replies")
-    headers = {"accept": "application/json", "x-csrf-token": csrf(rater.get(f"/rate/{pairs}").text)}
-
-    def send(method, path, content, expected, by=rater):
-        answered = by.request(method, path, headers=headers, json=content)
-        assert answered.status_code == expected, answered.text
-        return answered
-
-    def lease():
-        return rater.get(f"/rate/{pairs}/next").text.split('data-lease="')[1].split('"')[0]
-
-    key, text = "key\0-0001", "as far as\0 here"
-    send("PUT", f"/rate/task/{lease()}/draft", {"fields": {"critique": text}, "active_s": 1, "saved_at": 2}, 204)
-    answers = [{"type": "pair", "choice": "first", "margin": 1}, {"type": "critique", "text": text}]
-    answers.append({"type": "rewrite", "of": 0, "text": text})
-    send("POST", "/rate/submit", {"lease_id": lease(), "idempotency_key": key, "answers": answers, "clause": text}, 200)
-    send("POST", "/rate/submit", {"lease_id": lease(), "idempotency_key": key + "2", "skip_reason": text}, 200)
-    send("POST", f"/rate/{live}/chat", {"text": text}, 204)
-    for wanted in send("POST", "/api/v1/replies/take", {"policies": ["a", "b"]}, 200, worker).json()["requests"]:
-        assert wanted["messages"][0]["content"] == "as far as here"
-        send("POST", f"/api/v1/replies/{wanted['reply_id']}", {"text": text}, 200, worker)
-    lead = add_account(writers[0], "lead", "lead")
-    rater_id = writers[0].write(lambda c: c.scalar(select(account.c.id).where(account.c.login == "rater")))
-    writers[0].write(lambda c: messages.send(c, rater_id, "Is it?", now=1.0, by=lead))
-    assert rater.post("/me/messages", data={"text": text, "csrf": headers["x-csrf-token"]}).status_code == 303
-    with writers[0].read() as connection:
-        kept = [row for table in (judgment, message, reply) for row in connection.execute(select(table)).all()]
-    assert len(kept) == 6
-    assert str(kept).count("as far as here") >= 8
-    assert "\\x00" not in str(kept)
 
 
 def test_a_server_that_is_not_there_is_said_without_its_password():

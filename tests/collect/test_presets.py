@@ -1,5 +1,7 @@
 """Each preset asks what its paper asked."""
 
+import re
+
 import pytest
 
 from truing.collect import campaigns
@@ -12,6 +14,12 @@ def preset(name):
 
 def test_there_is_a_test_for_each():
     assert campaigns.preset_names() == ["helpsteer3", "hh", "instructgpt", "llama2", "oasst", "tldr"]
+
+
+def test_each_begins_with_its_title_and_says_where_it_comes_from():
+    shown = campaigns.presets()
+    assert [preset.title for preset in shown] == ["HelpSteer3", "HH", "InstructGPT", "Llama 2", "OASST", "TL;DR"]
+    assert all(re.match(r"\w+ et al\. 20\d\d", preset.note) for preset in shown)
 
 
 def test_instructgpt_ranks_and_scores_from_one_to_seven():

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.collect import postgres
 
 from truing.collect import campaigns, serve
 from truing.collect.accounts import roles
@@ -105,12 +104,11 @@ def test_the_server_starts_answers_and_stops(tmp_path):
     assert process.returncode == 0
 
 
-@pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "it is there")
-def test_several_processes_serve_one_address_and_a_killed_one_is_replaced(tmp_path):
+def test_several_processes_serve_one_address_and_a_killed_one_is_replaced(postgresql, tmp_path):
     def children(process):
         return {int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()}
 
-    with postgres.running() as url, running(tmp_path, "--database", url, "--processes", "2") as (process, address, _):
+    with running(tmp_path, "--database", postgresql, "--processes", "2") as (process, address, _):
         assert answers(process, address)
         before = children(process)
         assert len(before) == 2

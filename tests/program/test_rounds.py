@@ -87,9 +87,9 @@ def test_from_round_two_on_raters_get_what_the_strategy_draws(tiny_recipe: Path,
 def test_a_person_must_sign_where_the_recipe_says_so(tiny_recipe: Path, tmp_path: Path) -> None:
     from truing.program.sign_off import proposals_text, sign_off
 
-    recipe = Recipe.load(
-        tiny_recipe, ['findings.approve_amendments="person"', "findings.min_attack_rate=0.0", "findings.max_reward_skew=0.0"]
-    )
+    stages = 'run.stages=["sft","preferences","reward","reward_tests","dpo","redteam","findings"]'
+    asked = ['findings.approve_amendments="person"', "findings.min_attack_rate=0.0", "findings.max_reward_skew=0.0"]
+    recipe = Recipe.load(tiny_recipe, [stages, *asked])
     out = tmp_path / "run"
     with pytest.raises(TruingError, match=r"truing amend .*--round 1"):
         run(recipe, out)

@@ -21,6 +21,7 @@ from truing.collect.errors import NotAllowedError, ServiceError
 from truing.collect.guidelines import versions
 from truing.collect.new_items import read_items
 from truing.collect.schema import account, item, judgment
+from truing.collect.sent import Sent
 from truing.collect.uploads import upload_route
 from truing.collect.web import Serving, authorize
 from truing.records import Record
@@ -33,7 +34,7 @@ Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE)]
 After = Annotated[int, Query(ge=0, description="Only what comes after this id: `next` of the page before.")]
 
 
-class NewToken(Record):
+class NewToken(Sent):
     """A token to be made."""
 
     name: str = Field(min_length=1, max_length=tokens.LONGEST_NAME)
@@ -49,7 +50,7 @@ class TokenView(Record):
     token: str | None = None
 
 
-class NewInvite(Record):
+class NewInvite(Sent):
     """An invitation to be made."""
 
     role: Literal["rater", "lead", "admin"] = "rater"
@@ -61,7 +62,7 @@ class InviteView(Record):
     link: str
 
 
-class NewGuideline(Record):
+class NewGuideline(Sent):
     """A guideline, or its next version."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -87,7 +88,7 @@ class CampaignMade(Record):
     progress: Progress
 
 
-class NewStatus(Record):
+class NewStatus(Sent):
     """What a campaign is to be."""
 
     status: Literal["open", "paused", "closed"]

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from truing.collect.exchange.config import PairFormat
+from truing.collect.sent import Sent
 from truing.records import Comparison, FileEntry, Record
 
 Action = Literal[
@@ -27,7 +28,7 @@ class CampaignView(Record):
     done: int
 
 
-class NewComparisons(Record):
+class NewComparisons(Sent):
     """Comparisons to be judged in a campaign that asks for pairs. Those whose id is there already are left as they are."""
 
     comparisons: tuple[Comparison, ...] = Field(min_length=1, max_length=5000)
@@ -53,7 +54,7 @@ class ImportResult(Record):
     left_out: tuple[str, ...] = ()
 
 
-class NewExport(Record):
+class NewExport(Sent):
     """An export of what is in the database now."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -75,7 +76,7 @@ class ExportView(Record):
     files: tuple[FileEntry, ...]
 
 
-class NewWebhook(Record):
+class NewWebhook(Sent):
     """Where to post which events."""
 
     url: str = Field(max_length=2000)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
@@ -16,12 +16,21 @@ from truing.collect.config import CampaignConfig
 from truing.collect.errors import ConflictError, NotFoundError, ServiceError
 from truing.collect.guidelines import versions
 from truing.collect.new_items import NewItem, check_fits
-from truing.collect.schema import campaign, item, judgment, lease, reply, slot
+from truing.collect.schema import campaign, item, judgment, reply, slot
+from truing.collect.sent import without_nul
 from truing.config import read_toml, validate
 from truing.records import Record, content_hash
 
 PRESETS = Path(__file__).parent / "presets"
 Status = Literal["open", "paused", "closed"]
+
+
+class Preset(NamedTuple):
+    """A published protocol that a campaign can start from."""
+
+    name: str
+    title: str
+    note: str
 
 
 class Progress(Record):
@@ -42,6 +51,7 @@ class Progress(Record):
 
 def resolved(values: dict[str, Any], where: str) -> CampaignConfig:
     """A campaign's settings from what a person wrote, laid over the preset it names. Raises TruingError."""
+    values = without_nul(values)
     preset = values.get("preset")
     base = read_toml(preset_file(str(preset))) if preset else {}
     return validate(CampaignConfig, {**base, **values}, where)
@@ -60,10 +70,14 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
-def preset_note(name: str) -> str:
-    """What a preset is, in the words that its file begins with."""
-    lines = preset_file(name).read_text(encoding="utf-8").splitlines()
-    return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
+def presets() -> list[Preset]:
+    """What each preset is, in the words that its file begins with: a line with its title, then where it comes from."""
+    found = []
+    for name in preset_names():
+        lines = takewhile(lambda line: line.startswith("#"), preset_file(name).read_text(encoding="utf-8").splitlines())
+        title, *note = (line.removeprefix("#").strip() for line in lines)
+        found.append(Preset(name, title, " ".join(note)))
+    return found
 
 
 def make(
@@ -246,13 +260,12 @@ def progress(connection: Connection, campaign_id: int) -> Progress:
         .group_by(judgment.c.kind, judgment.c.purpose, judgment.c.is_surplus)
     ).all()
     answers = [row for row in kinds if row[0] == "answer"]
-    held = select(func.count()).select_from(lease).where(lease.c.campaign_id == campaign_id, lease.c.state == "held")
     return Progress(
         items=connection.scalar(select(func.count()).select_from(item).where(item.c.campaign_id == campaign_id)) or 0,
         to_sample=_to_sample(connection, campaign_id),
         needed=sum(states.values()),
         done=states.get("done", 0),
-        leased=connection.scalar(held) or 0,
+        leased=states.get("leased", 0),
         answers=sum(row[3] for row in answers),
         skips=sum(row[3] for row in kinds if row[0] == "skip"),
         surplus=sum(row[3] for row in answers if row[2]),

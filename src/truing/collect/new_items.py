@@ -9,14 +9,15 @@ from pydantic import BeforeValidator, Field, JsonValue, ValidationError
 from truing.collect.answers import Answer
 from truing.collect.config import CampaignConfig
 from truing.collect.errors import ServiceError
-from truing.records import Prompt, Record, content_hash
+from truing.collect.sent import Sent, without_nul
+from truing.records import Prompt, content_hash
 
 
 def _prompt(value: Any) -> Any:
     return Prompt.from_text(value) if isinstance(value, str) else value
 
 
-class NewItem(Record):
+class NewItem(Sent):
     """A prompt and the responses to it. `policies[i]` wrote `responses[i]`; raters never see who."""
 
     external_id: str = Field(default="", max_length=200)
@@ -51,7 +52,7 @@ def _read(line: bytes, where: str) -> NewItem:
     try:
         if line.startswith((b"{", b"[")):
             return NewItem.model_validate_json(line)
-        return NewItem(prompt=Prompt.from_text(line.decode()))
+        return NewItem(prompt=Prompt.from_text(without_nul(line.decode())))
     except UnicodeDecodeError:
         raise ServiceError(f"{where}: this is not UTF-8 text") from None
     except ValidationError as error:

@@ -255,6 +255,7 @@ judgment = Table(
     UniqueConstraint("item_id", "rater_id", "occasion", "revision"),
     UniqueConstraint("rater_id", "idempotency_key"),
     Index("ix_judgment_campaign_id_id", "campaign_id", "id"),
+    Index("ix_judgment_progress", "campaign_id", "is_current", "kind", "purpose", "is_surplus"),
     Index("ix_judgment_rater_id_judged_at", "rater_id", "judged_at"),
     Index(
         "uq_judgment_current",

@@ -1,4 +1,4 @@
-"""What every request passes on its way in and every answer on its way out: sizes, headers, and who may make changes."""
+"""What every request passes on its way in and every answer on its way out: address, size, headers, and who may make changes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ async def _form_token(request: Request) -> str:
 
 
 class Guard:
-    """ASGI middleware: bodies of a size at most, security headers on everything, a visitor's cookie where a page needs one."""
+    """ASGI middleware: no NUL in an address, bodies of a size at most, security headers on everything, a visitor's cookie where a
+    page needs one.
+    """
 
     def __init__(self, app: ASGIApp, config: ServiceConfig, visitor_cookie: str) -> None:
         self._app = app
@@ -81,6 +83,9 @@ class Guard:
             await send(message)
 
         scope.setdefault("state", {})
+        if "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\0" in scope["query_string"]:
+            await problem(ServiceError("an address has no NUL characters (%00)"))(scope, receive, send_guarded)
+            return
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdecimal() or int(declared) > limit:
             await too_large(limit)(scope, receive, send_guarded)

@@ -193,7 +193,7 @@ def csrf_of(request: Request) -> str:
 
 async def _form(request: Request) -> AsyncIterator[FormData]:
     async with request.form() as sent:  # closed with the request, uploaded files too
-        yield FormData([(name, without_nul(value)) for name, value in sent.multi_items()])
+        yield FormData([(without_nul(name), without_nul(value)) for name, value in sent.multi_items()])
 
 
 Serving = Annotated[Service, Depends(service_of)]

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 from tests.collect.people_world import add_account, add_campaign, add_items
-from tests.program.report.test_browser import ARGUMENTS, CHROMIUM
 
 from truing.collect.database import open_database
 from truing.collect.guidelines import versions
@@ -42,14 +41,3 @@ def make_world(tmp_path):
 @pytest.fixture
 def world(make_world):
     return make_world()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'truing[browser]'")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: install one, or name it with CHROMIUM=/path")
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()

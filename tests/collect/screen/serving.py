@@ -43,9 +43,10 @@ class Server:
         self._thread.join()
 
 
-def axe(page):
-    """What axe finds wrong with a page: (rule, where)."""
+def axe(page, *only):
+    """What axe finds wrong with a page, by all its rules or by some: (rule, where)."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page).response["violations"]
+    options = {"resultTypes": ["violations"]} | ({"runOnly": only} if only else {})
+    found = Axe().run(page, options=options).response["violations"]
     return [(v["id"], [n["target"] for n in v["nodes"]]) for v in found]

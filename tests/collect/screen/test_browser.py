@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 
 import pytest
 from sqlalchemy import select
@@ -27,7 +28,7 @@ EVERYTHING = (PairTask(), ScalesTask(attributes=(Attribute(name="tone"), Attribu
 @pytest.fixture
 def desk(chromium, world):
     """Opens the screen on a new campaign: `desk(tasks, responses of each item)`; afterwards nothing may have gone wrong."""
-    troubles = []
+    troubles, fetched = [], []
     with Server(service(world.database, world.folder, rng=random.Random(1))) as url, contextlib.ExitStack() as stack:
 
         def open_screen(tasks, responses, *, viewport=WIDE, scheme="light", prompts=None, **settings):
@@ -40,12 +41,13 @@ def desk(chromium, world):
             page = context.new_page()
             page.on("console", lambda message: troubles.append(message.text))
             page.on("pageerror", lambda error: troubles.append(str(error)))
+            page.on("requestfinished", lambda request: fetched.append(request.url))
             page.on("dialog", lambda dialog: (troubles.append("dialog"), dialog.dismiss()))
             page.on("request", lambda request: request.url.startswith(url) or troubles.append(request.url))
             page.goto(f"/rate/{world.campaign_id}")
             return page
 
-        open_screen.troubles = troubles
+        open_screen.troubles, open_screen.fetched = troubles, fetched
         yield open_screen
         assert [t for t in troubles if "ERR_INTERNET_DISCONNECTED" not in t] == []
 
@@ -77,6 +79,14 @@ def send(page, *keys):
     before = lease_of(page)
     pressed(page, *keys)
     page.wait_for_function("before => document.querySelector('#task')?.dataset.lease !== before", arg=before)
+
+
+def wait_for_the_next(desk, page):
+    """Until the item after the one that is shown has been fetched ahead."""
+    lease, began = lease_of(page), time.monotonic()
+    while not any("/next?" in url and lease in url for url in desk.fetched):
+        assert time.monotonic() - began < 30, desk.fetched
+        page.wait_for_timeout(20)
 
 
 def wait_for_judgments(page, world, count):
@@ -164,7 +174,7 @@ def test_a_skip_has_a_reason(desk, world):
 
 def test_offline_answers_wait_and_arrive_once(desk, world):
     page = desk((PairTask(),), pairs(4))
-    page.wait_for_timeout(700)
+    wait_for_the_next(desk, page)
     page.context.set_offline(True)
     send(page, "1", "Enter")
     page.get_by_text("1 answer waits to be sent").wait_for()
@@ -173,13 +183,13 @@ def test_offline_answers_wait_and_arrive_once(desk, world):
     assert page.get_by_text("2 answers wait to be sent").is_visible()
     assert saved(world) == []
     page.context.set_offline(False)
-    page.locator("#task").wait_for(timeout=15_000)
+    page.locator("#task").wait_for()
     assert len(wait_for_judgments(page, world, 2)) == 2
 
 
 def test_a_closed_tab_loses_neither_draft_nor_outbox(desk, world):
     page = desk((PairTask(), CritiqueTask()), pairs(3))
-    page.wait_for_timeout(700)
+    wait_for_the_next(desk, page)
     page.context.set_offline(True)
     send(page, "1", "Enter")
     pressed(page, "5", "c")
@@ -195,8 +205,9 @@ def test_a_closed_tab_loses_neither_draft_nor_outbox(desk, world):
 def test_an_answer_that_the_service_fails_on_is_set_aside_and_later_ones_are_sent(desk, world):
     page = desk((PairTask(),), pairs(4))
     page.clock.install()
+    desk.fetched.clear()
     page.reload()
-    page.wait_for_timeout(700)
+    wait_for_the_next(desk, page)
     failing = lease_of(page)
 
     def fail(route):
@@ -207,7 +218,7 @@ def test_an_answer_that_the_service_fails_on_is_set_aside_and_later_ones_are_sen
     page.route("**/rate/submit", fail)
     send(page, "1", "Enter")
     page.get_by_text("Not taken yet, and kept here: Something went wrong.").wait_for()
-    page.wait_for_timeout(700)
+    wait_for_the_next(desk, page)
     send(page, "2", "Enter")
     assert page.get_by_text("2 answers wait to be sent").is_visible()
     page.clock.fast_forward(40_000)
@@ -247,9 +258,8 @@ def test_keys_can_be_changed_and_switched_off(desk, world):
 def test_the_answers_scroll_together(desk):
     page = desk((PairTask(),), [("short\n\n" * 60, "long\n\n" * 120)])
     page.locator(".pane").first.evaluate("pane => { pane.scrollTop = pane.scrollHeight; }")
-    page.wait_for_timeout(200)
-    ends = page.locator(".pane").evaluate_all("panes => panes.map(p => p.scrollHeight - p.clientHeight - p.scrollTop)")
-    assert max(ends) < 2
+    is_at_its_end = "pane => pane.scrollHeight - pane.clientHeight - pane.scrollTop < 2"
+    page.wait_for_function(f"() => [...document.querySelectorAll('.pane')].every({is_at_its_end})")
 
 
 def test_harmful_texts_are_veiled_until_asked_for(desk, world, monkeypatch):
@@ -264,7 +274,14 @@ def test_harmful_texts_are_veiled_until_asked_for(desk, world, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("viewport", "scheme"), [(WIDE, "light"), (WIDE, "dark"), (PHONE, "light"), (PHONE, "dark"), (ENLARGED, "light")]
+    ("viewport", "scheme"),
+    [
+        (WIDE, "light"),
+        pytest.param(WIDE, "dark", marks=pytest.mark.slow),
+        (PHONE, "dark"),
+        pytest.param(PHONE, "light", marks=pytest.mark.slow),
+        (ENLARGED, "light"),
+    ],
 )
 def test_axe_finds_nothing_and_no_page_scrolls_sideways(desk, world, viewport, scheme):
     text = "# Title\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n```python\n" + "x" * 300 + "\n```\n\n" + "w" * 300

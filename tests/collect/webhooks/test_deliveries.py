@@ -143,6 +143,30 @@ def test_a_removed_webhook_hears_nothing_more(database, wire):
         database.write(lambda c: registry.remove(c, webhook_id, now=NOW))
 
 
+@pytest.mark.parametrize("status", [500, 200])
+def test_what_is_on_its_way_to_a_webhook_that_is_removed_is_given_up(either, wire, status):
+    """One delivery waits for its next attempt, one is at its first when the webhook is removed, one is another webhook's."""
+    webhook_id, _ = hook(either)
+    happen(either)
+    wire.answers = [500]
+    deliver(either, wire, NOW + 5)
+    other, _ = hook(either)
+    happen(either, at=NOW + 6)
+
+    def send(*posted):
+        if len(wire.posts) == 1:
+            either.write(lambda c: registry.remove(c, webhook_id, now=NOW + 9))
+        return wire(*posted)
+
+    wire.answers = [status] * 2
+    deliver(either, send, NOW + 9)
+    *given_up, others = rows(either)
+    assert [row["next_attempt_at"] for row in given_up] == [None, None]
+    assert given_up[0]["last_error"] == registry.REMOVED
+    assert given_up[1]["delivered_at"] == (NOW + 9 if status == 200 else None)
+    assert (others["webhook_id"], others["next_attempt_at"] is None) == (other, status == 200)
+
+
 def test_urls_that_cannot_be_right_are_refused_at_once(database):
     with pytest.raises(ServiceError, match="write https"):
         hook(database, "ftp://x")

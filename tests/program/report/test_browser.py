@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import pytest
 
 from truing.program.report.build import build
 
-CHROMIUM = (
-    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run"]
 CONTRAST = """() => {
   const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(Number).map(v => v / 255)
     .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
@@ -32,15 +25,11 @@ CONTRAST = """() => {
 
 @pytest.mark.browser
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
-def test_the_page_in_a_browser(run_root, scheme, width):
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'truing[browser]'")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: install one, or name it with CHROMIUM=/path")
+def test_the_page_in_a_browser(chromium, run_root, scheme, width):
     page_path = build(run_root)
     requests, messages = [], []
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
+    with chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}) as context:
+        page = context.new_page()
         page.on("request", lambda request: requests.append(request.url))
         page.on("console", lambda message: messages.append(message.text))
         page.goto(page_path.as_uri())
@@ -50,6 +39,5 @@ def test_the_page_in_a_browser(run_root, scheme, width):
         assert page.evaluate("getComputedStyle(document.querySelector('h1')).fontFamily").startswith("Charter"), (
             "the style was refused"
         )
-        browser.close()
     assert messages == []
     assert [url for url in requests if url != page_path.as_uri() and not url.startswith("data:")] == []

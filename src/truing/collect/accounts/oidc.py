@@ -24,6 +24,7 @@ from truing.collect.accounts import invites, roles, sessions
 from truing.collect.accounts.pages import signed_in
 from truing.collect.config import OidcConfig
 from truing.collect.errors import NotAllowedError, NotFoundError, ServiceError
+from truing.collect.sent import without_nul
 from truing.collect.web import Service, Serving
 from truing.errors import TruingError
 
@@ -148,7 +149,8 @@ def _claims(service: Service, code: str, pending: Pending) -> dict[str, Any]:
         raise NotAllowedError(
             f"the identity provider's answer cannot be trusted ({type(error).__name__}). Begin again."
         ) from None
-    return dict(claims)
+    found: dict[str, Any] = without_nul(dict(claims))
+    return found
 
 
 def _client(service: Service) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, select
 
 from truing.collect.dashboard.board import MOST_ROWS
-from truing.collect.schema import account, adjudication, item, judgment
+from truing.collect.schema import account, adjudication, judgment
 from truing.collect.verdicts import parse, verdict
 
 
@@ -87,10 +87,7 @@ def _votes(connection: Connection, *conditions: ColumnElement[bool]) -> list[Vot
             judgment.c.skip_reason,
         )
         .join(account, account.c.id == judgment.c.rater_id)
-        .join(item, item.c.id == judgment.c.item_id)
-        .where(
-            judgment.c.is_current, judgment.c.kind != "withdrawn", judgment.c.occasion == 0, item.c.purpose == "task", *conditions
-        )
+        .where(judgment.c.is_current, judgment.c.kind != "withdrawn", judgment.c.purpose == "task", *conditions)
         .order_by(judgment.c.id.desc())
         .limit(MOST_ROWS)
     )

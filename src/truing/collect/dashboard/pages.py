@@ -94,9 +94,8 @@ def release(visit: LeadVisit, _: Form, lease_id: str) -> RedirectResponse:
 
 def queue_parts(progress: Progress) -> list[Part]:
     """Judgments done, in raters' hands, and waiting."""
-    held = min(progress.leased, progress.needed - progress.done)
-    waiting = progress.needed - progress.done - held
-    return [Part("done", "done", progress.done), Part("in hand", "leased", held), Part("waiting", "open", waiting)]
+    waiting = progress.needed - progress.done - progress.leased
+    return [Part("done", "done", progress.done), Part("in hand", "leased", progress.leased), Part("waiting", "open", waiting)]
 
 
 def _context(connection: Connection, visit: Visit, campaign_id: int) -> dict[str, Any]:

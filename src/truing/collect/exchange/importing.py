@@ -23,6 +23,7 @@ from truing.collect.exchange.judged import Judged
 from truing.collect.leases import Lease
 from truing.collect.new_items import NewItem
 from truing.collect.schema import account, item, judgment, lease
+from truing.collect.sent import cleaned
 from truing.records import Comparison, Judgment, Record, Side, content_hash
 
 PAIRS_A_STEP = 500
@@ -53,7 +54,7 @@ def import_judged(
 
     Raises ServiceError where the campaign asks for something else, ConflictError where its budget does not reach.
     """
-    rows = iter(judged)
+    rows = (Judged(cleaned(j.comparison), tuple(map(cleaned, j.judgments)), j.remarks) for j in judged)
     added = Imported()
     while step := list(islice(rows, PAIRS_A_STEP)):
         work = partial(_add, campaign_id=campaign_id, judged=step, with_judgments=with_judgments, now=now, by=by)

@@ -22,15 +22,6 @@ from truing.errors import TruingError
 router = APIRouter()
 uploads = APIRouter(route_class=upload_route(authorize))
 
-TITLES = {
-    "instructgpt": "InstructGPT",
-    "tldr": "TL;DR",
-    "hh": "HH",
-    "llama2": "Llama 2",
-    "helpsteer3": "HelpSteer3",
-    "oasst": "OASST",
-}
-
 
 @router.get("/lead/campaigns/new")
 def new(visit: LeadVisit, preset: str = "") -> HTMLResponse:
@@ -86,11 +77,9 @@ def _items(form: FormData) -> list[NewItem]:
 def _form_page(visit: Visit, sent: dict[str, Any], problem: str = "") -> HTMLResponse:
     with visit.database.read() as connection:
         guidelines = [version.name for version in versions.all_newest(connection)]
-    presets = [(name, TITLES[name], campaigns.preset_note(name)) for name in TITLES]
     status = 400 if problem else 200
-    return visit.page(
-        "making/campaign.html", status, sent=defaultdict(str, sent), problem=problem, guidelines=guidelines, presets=presets
-    )
+    context = {"problem": problem, "guidelines": guidelines, "presets": campaigns.presets()}
+    return visit.page("making/campaign.html", status, sent=defaultdict(str, sent), **context)
 
 
 def _items_page(visit: Visit, campaign_id: int, pasted: str = "", problem: str = "") -> HTMLResponse:

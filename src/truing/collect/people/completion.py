@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from truing.collect.people.config import CompletionConfig
-from truing.collect.schema import account, judgment
+from truing.collect.schema import account, judgment, lease
 
 _LENGTH = 10
 
@@ -50,13 +50,8 @@ def own_code(secret: bytes, campaign_id: int, pseudonym: str) -> str:
 
 def answered(connection: Connection, campaign_id: int, account_id: int) -> int:
     """Items that a rater has answered in a campaign, calibration and repeats too."""
-    mine = (judgment.c.campaign_id == campaign_id, judgment.c.rater_id == account_id)
-    return (
-        connection.scalar(
-            select(func.count()).select_from(judgment).where(*mine, judgment.c.is_current, judgment.c.kind == "answer")
-        )
-        or 0
-    )
+    mine = (lease.c.rater_id == account_id, lease.c.campaign_id == campaign_id, lease.c.state == "answered")
+    return connection.scalar(select(func.count()).select_from(lease).where(*mine)) or 0
 
 
 def whose(connection: Connection, config: CompletionConfig, secret: bytes, campaign_id: int, code: str) -> str | None:

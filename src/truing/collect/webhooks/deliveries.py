@@ -13,7 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 import httpx
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, case, func, insert, select, update
 
 from truing.collect.database import Database
 from truing.collect.schema import event, webhook, webhook_delivery
@@ -81,8 +81,9 @@ def fan_out(connection: Connection, *, now: float) -> None:
             {"webhook_id": hook["id"], "event_id": event_id, "attempts": 0, "next_attempt_at": now}
             for event_id in connection.scalars(wanted.order_by(event.c.id))
         ]
-        # Another process that was first has moved the mark: then nothing is changed here.
-        moved = update(webhook).where(webhook.c.id == hook["id"], webhook.c.last_event_id == seen)
+        # Another process that was first has moved the mark, or removed the webhook: then nothing is changed here.
+        unchanged = (webhook.c.id == hook["id"], webhook.c.last_event_id == seen, webhook.c.disabled_at.is_(None))
+        moved = update(webhook).where(*unchanged)
         if connection.execute(moved.values(last_event_id=newest)).rowcount and rows:
             connection.execute(insert(webhook_delivery), rows)
 
@@ -130,9 +131,10 @@ def attempt(delivery: Due, *, now: float, networks: Sequence[str], send: Send) -
 
 
 def settle(connection: Connection, *, delivery: Due, status: int | None, error: str, pause_s: float | None, now: float) -> None:
-    """Write down how an attempt went, and when the next one is (None: it is given up)."""
+    """Write down how an attempt went, and when the next one is (None: it is given up, as where the webhook was removed)."""
     values = {"attempts": delivery.attempts + 1, "last_status": status, "last_error": error[:500]}
-    next_at = None if not error or pause_s is None else now + pause_s
+    is_pending = webhook_delivery.c.next_attempt_at.is_not(None)
+    next_at = None if not error or pause_s is None else case((is_pending, now + pause_s))
     done = {"next_attempt_at": next_at, "delivered_at": None if error else now}
     connection.execute(update(webhook_delivery).where(webhook_delivery.c.id == delivery.delivery_id).values(**values, **done))
 

@@ -14,6 +14,7 @@ from truing.collect.webhooks.signing import derived_secret
 from truing.records import content_hash
 
 LATEST = 100
+REMOVED = "the webhook was removed"
 
 
 def create(
@@ -53,10 +54,14 @@ def listed(connection: Connection) -> list[RowMapping]:
 
 
 def remove(connection: Connection, webhook_id: int, *, now: float, by: int | None = None) -> None:
-    """Post nothing there any more; what was on its way stays undelivered. Raises NotFoundError."""
+    """Post nothing there any more; what was on its way is given up. Raises NotFoundError."""
     ended = update(webhook).where(webhook.c.id == webhook_id, webhook.c.disabled_at.is_(None)).values(disabled_at=now)
     if not connection.execute(ended).rowcount:
         raise NotFoundError(f"there is no webhook {webhook_id}")
+    pending = update(webhook_delivery).where(
+        webhook_delivery.c.webhook_id == webhook_id, webhook_delivery.c.next_attempt_at.is_not(None)
+    )
+    connection.execute(pending.values(next_attempt_at=None, last_error=REMOVED))
     audit.record(connection, "webhook.removed", f"webhook:{webhook_id}", now=now, by=by)
 
 
