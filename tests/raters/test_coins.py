@@ -3,7 +3,7 @@ import pytest
 from scipy import integrate
 
 from truing.raters.choice import probabilities
-from truing.raters.coins import coin_z, quality_by_others
+from truing.raters.coins import coin_z, quality_by_others, told_from_coins
 from truing.raters.evidence import Answers
 from truing.raters.pairwise import fit_answers, make_answers
 from truing.raters.simulate import SORTS, PlantedRaters
@@ -42,6 +42,11 @@ def test_what_nobody_else_judged_and_what_gold_says() -> None:
     model = fit_answers(answers)
     assert quality_by_others(answers, model, None)[0] == pytest.approx(0, abs=1e-9)
     assert quality_by_others(answers, model, np.array([-1.0, np.nan]))[0] == pytest.approx(-1.5)
+
+
+def test_one_coin_flipper_in_a_hundred_is_taken_for_a_rater() -> None:
+    assert told_from_coins(np.array([2.5, -2.5, 2.6, -2.6, np.nan])).tolist() == [False, False, True, True, False]
+    assert told_from_coins(np.random.default_rng(0).normal(size=100_000)).mean() == pytest.approx(0.01, abs=0.001)
 
 
 def test_coin_flippers_are_standard_normal_and_others_are_told_from_them() -> None:

@@ -5,13 +5,16 @@ does one who always takes the left, whose answers say nothing else. Here a rater
 any reliability; then the score of reliability at 0 asks whether the quality that the others' answers show explains more (Rao
 1948). Wald's test, estimate over error, would be weaker: the error grows with reliability.
 
+The level is 1% a rater: at the usual 5%, one of five coin-flippers would be taken for a rater in a quarter of all crowds, at 1%
+in a twentieth. A level of the whole crowd (Holm 1979) is as good among 25 raters, but among thousands it tells next to nobody.
+
 Legend: N judgments, J comparisons, R raters, K style columns, Q quadrature nodes.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from truing.raters.evidence import Answers, Quality, expect, unpack
@@ -23,6 +26,8 @@ HABIT_SD = 3.0
 STEPS = 10
 LARGEST_STEP = 1.0
 NODES = 21
+LEVEL = 0.01
+"""Probability that a coin-flipper is taken for a rater."""
 
 
 def coin_z(answers: Answers, model: RaterModel, gold_J: Floats | None = None) -> Floats:
@@ -47,6 +52,11 @@ def coin_z(answers: Answers, model: RaterModel, gold_J: Floats | None = None) ->
     shared = information[:, habits, tested]
     explained = np.einsum("rh,rh->r", shared, np.linalg.solve(own, shared[:, :, None])[:, :, 0])
     return np.asarray(found.gradient_RD[:, tested] / np.sqrt(information[:, tested, tested] - explained))
+
+
+def told_from_coins(coin_z_R: ArrayLike) -> NDArray[np.bool_]:
+    """True for who answers by quality, or against it, and not as a coin would: tested on both sides at LEVEL. Shape (R,)."""
+    return np.asarray(np.abs(coin_z_R) > special.ndtri(1 - LEVEL / 2))
 
 
 def quality_by_others(answers: Answers, model: RaterModel, gold_J: Floats | None) -> Floats:
