@@ -14,6 +14,9 @@ Everything here is simulated. Its parts:
   of coin-flippers and of raters of usual reliability who are told from coin-flippers.
 - leaderboards: eight policies 0.4 logits apart. Kendall's tau of the estimated order, and how often 95% intervals hold the true
   strength, for Bradley-Terry, Davidson (ties) and Plackett-Luce (rankings of four).
+- gold: 25 raters who all like an answer twice as long by 0.8 log-odds, or by nothing; three judgments of each of 2,000
+  comparisons, with and without gold, which is drawn from the clearest third or from all. The shared bias that the rater model
+  finds, as a share of the true one (its error in log-odds where that is 0); percent of other comparisons labelled right.
 - rater_model: raters with planted reliability and biases (`raters/simulate.py`); how often 95% intervals hold the truth.
 
 Means over seeds with t intervals over seeds; shares of seeds with Wilson's.
@@ -24,9 +27,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats as distributions
@@ -44,6 +46,7 @@ from truing.stats.mace import mace
 from truing.stats.plackett_luce import plackett_luce
 from truing.stats.strengths import Strengths
 
+Pick = Literal["clear", "any"]
 HONEST = np.linspace(0.62, 0.95, 20)
 COIN = 0.5
 WORKFORCES = {
@@ -53,9 +56,13 @@ WORKFORCES = {
 ITEMS, LABELS_AN_ITEM = 2000, (3, 5)
 COIN_ITERATIONS = 40
 """Of the fit whose raters are tested: further ones (the best rater's reliability creeps on) move z by less than 0.05."""
-CROWD, JUDGMENTS_EACH = 30, (30, 50, 120, 240)
+CROWD, JUDGMENTS_EACH = 30, (30, 50, 120)
 USUAL = (1.2, 1.8)
 """Reliability, in log-odds a standard deviation of quality."""
+
+SHARED = 0.8
+"""What all raters like an answer twice as long, in log-odds."""
+GOLD: tuple[tuple[float, Pick], ...] = ((0.0, "clear"), (0.05, "clear"), (0.1, "clear"), (0.05, "any"))
 
 POLICIES = [f"policy-{p}" for p in range(8)]
 STRENGTH_P = 0.4 * (np.arange(8) - 3.5)
@@ -79,9 +86,7 @@ def main() -> None:
     seeds = {"coin_flippers": arguments.coin_seeds, "leaderboards": arguments.leaderboard_seeds}
     result: dict[str, Any] = {"simulated": True}
     for name in arguments.parts:
-        began = time.process_time()
         result[name] = PARTS[name](range(seeds.get(name, arguments.seeds)))
-        result[name]["cpu_s"] = round(time.process_time() - began, 1)
         if not arguments.json:
             print(name, json.dumps(result[name], indent=1), file=sys.stderr)
     print(json.dumps(result))
@@ -165,6 +170,45 @@ def crowd_told(seed: int, each: int) -> dict[str, float | bool]:
     told = told_from_coins(coin_z(answers, fit_answers(answers)))
     is_usual = (planted.alpha_R > USUAL[0]) & (planted.alpha_R < USUAL[1])
     return {"coins_told": float(told[planted.sort_R == SORTS.index("coin")].mean()), "usual_told": float(told[is_usual].mean())}
+
+
+def gold(seeds: Sequence[int]) -> dict[str, Any]:
+    """Raters who share a bias, and raters who share none, at every share of gold."""
+    return {
+        f"shared length bias {shared:g}, {share:.0%} gold, {pick}": over_seeds(
+            anchored(seed, shared, share, pick) for seed in seeds
+        )
+        for shared in (SHARED, 0.0)
+        for share, pick in GOLD
+    }
+
+
+def anchored(seed: int, shared: float, share: float, pick: Pick, items: int = ITEMS) -> dict[str, float | bool]:
+    """One seed: the mean length bias, of the true one where there is any, and labels of what is not gold."""
+    planted = PlantedRaters.draw(25, np.random.default_rng(seed), share=0.0, shared=shared)
+    data = planted.judge(items, 3, np.random.default_rng(1000 + seed))
+    clearest = np.argsort(-np.abs(data.dq_J))[: items // 3 if pick == "clear" else items]
+    picked = np.random.default_rng(2000 + seed).choice(clearest, round(share * items), replace=False)
+    gold_J = np.full(items, np.nan)
+    gold_J[picked] = np.sign(data.dq_J[picked])
+    model = fit_rater_model(data.item_N, data.rater_N, data.answer_N, data.left_N, data.style_JK, gold_J=gold_J)
+    votes_J = np.bincount(data.item_N, data.answer_N)
+    right = {name: _percent_right(sure, data.dq_J, gold_J) for name, sure in (("model", model.dq_J), ("majority", votes_J))}
+    found, truth = float(model.gamma_RK[:, 0].mean()), float(planted.gamma_RK[:, 0].mean())
+    low, high = np.moveaxis(model.interval_RD2[:, 2], 1, 0)
+    return {
+        "shared_bias_found": found / truth if shared else found - truth,
+        "bias_coverage": float(np.mean((low <= planted.gamma_RK[:, 0]) & (planted.gamma_RK[:, 0] <= high))),
+        "reliability_found": float(model.alpha_R.mean() / planted.alpha_R.mean()),
+        "labels_right": right["model"],
+        "labels_minus_majority": right["model"] - right["majority"],
+    }
+
+
+def _percent_right(sure_J: np.ndarray, dq_J: np.ndarray, gold_J: np.ndarray) -> float:
+    """Of comparisons that are not gold; ties count half."""
+    right = (1 + np.sign(sure_J) * np.sign(dq_J)) / 2
+    return 100 * float(right[np.isnan(gold_J)].mean())
 
 
 def leaderboards(seeds: Sequence[int]) -> dict[str, Any]:
@@ -257,6 +301,7 @@ PARTS: Mapping[str, Callable[[Sequence[int]], dict[str, Any]]] = {
     "aggregation": aggregation,
     "coin_flippers": coin_flippers,
     "told_from_coins": told_from_coins_by_judgments,
+    "gold": gold,
     "leaderboards": leaderboards,
     "rater_model": rater_model,
 }

@@ -91,7 +91,7 @@ def assess(
     usual = UsualTime(workforce, known)
     style = style_of(columns.comparisons)
     model = fit_columns(columns)
-    coin_z_R = coin_z(to_answers(columns), model, columns.gold_J)
+    coin_z_R = coin_z(to_answers(columns), model)
     checked = {name: check_rater(given, known, usual, config) for name, given in workforce.items()}
     log_time = _log_time(columns, usual.elasticity)
     flags = [flag for _, own in checked.values() for flag in own]
