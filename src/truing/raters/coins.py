@@ -5,8 +5,8 @@ does one who always takes the left, whose answers say nothing else. Here a rater
 any reliability; then the score of reliability at 0 asks whether the quality that the others' answers show explains more (Rao
 1948). Wald's test, estimate over error, would be weaker: the error grows with reliability.
 
-The level is 1% a rater: at the usual 5%, one of five coin-flippers would be taken for a rater in a quarter of all crowds, at 1%
-in a twentieth. A level of the whole crowd (Holm 1979) is as good among 25 raters, but among thousands it tells next to nobody.
+The level is 1% a rater: at the usual 5%, one of five coin-flippers would be taken for a rater in nearly a quarter of all crowds,
+at 1% in a twentieth. A level of the whole crowd (Holm 1979) is as good among 25 raters; among thousands it tells next to nobody.
 
 Legend: N judgments, J comparisons, R raters, K style columns, Q quadrature nodes.
 """

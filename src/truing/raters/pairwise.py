@@ -98,9 +98,16 @@ class RaterModel(NamedTuple):
 
     @property
     def interval_RD2(self) -> Floats:
-        """95% interval of every entry of `rater_RD`."""
+        """95% interval of every entry of `rater_RD`.
+
+        Reliability's is symmetric in asinh(alpha): its likelihood is lopsided where answers are nearly certain, as in log(alpha),
+        and even around 0, where a coin-flipper's lies.
+        """
         half_RD = normal_quantile() * self.error_RD
-        return np.stack([self.rater_RD - half_RD, self.rater_RD + half_RD], axis=2)
+        ends_RD2 = np.stack([self.rater_RD - half_RD, self.rater_RD + half_RD], axis=2)
+        half_R = half_RD[:, 0] / np.hypot(1, self.alpha_R)
+        ends_RD2[:, 0] = np.sinh(np.arcsinh(self.alpha_R)[:, None] + half_R[:, None] * np.array([-1, 1]))
+        return ends_RD2
 
     @property
     def quality_effect_K(self) -> Floats:
