@@ -3,7 +3,7 @@ import pytest
 from scipy import integrate
 
 from truing.raters.choice import probabilities
-from truing.raters.coins import coin_z, quality_by_others
+from truing.raters.coins import coin_z, quality_by_others, told_from_coins
 from truing.raters.evidence import Answers
 from truing.raters.pairwise import fit_answers, make_answers
 from truing.raters.simulate import SORTS, PlantedRaters
@@ -20,7 +20,7 @@ def planted(seed: int, raters: int, comparisons: int, each: int = 3, share: floa
 def test_quality_by_others_is_the_integral_without_the_own_answer() -> None:
     _, answers = planted(0, 8, 60)
     model = fit_answers(answers)
-    shown = quality_by_others(answers, model, None)
+    shown = quality_by_others(answers, model)
     own = 4  # the second judgment of item 1
     others = [n for n in np.flatnonzero(answers.item_N == answers.item_N[own]) if n != own]
     style = answers.style_JK[answers.item_N[own]]
@@ -40,8 +40,13 @@ def test_quality_by_others_is_the_integral_without_the_own_answer() -> None:
 def test_what_nobody_else_judged_and_what_gold_says() -> None:
     answers = make_answers([0, 1, 1], [0, 0, 1], [1, 1, 1], [0, 0, 0], np.zeros((2, 0)), 1, 2, None)
     model = fit_answers(answers)
-    assert quality_by_others(answers, model, None)[0] == pytest.approx(0, abs=1e-9)
-    assert quality_by_others(answers, model, np.array([-1.0, np.nan]))[0] == pytest.approx(-1.5)
+    assert quality_by_others(answers, model)[0] == pytest.approx(0, abs=1e-9)
+    assert quality_by_others(answers, fit_answers(answers, [-1.0, np.nan]))[0] < -0.75
+
+
+def test_one_coin_flipper_in_a_hundred_is_taken_for_a_rater() -> None:
+    assert told_from_coins(np.array([2.5, -2.5, 2.6, -2.6, np.nan])).tolist() == [False, False, True, True, False]
+    assert told_from_coins(np.random.default_rng(0).normal(size=100_000)).mean() == pytest.approx(0.01, abs=0.001)
 
 
 def test_coin_flippers_are_standard_normal_and_others_are_told_from_them() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from truing.raters.advice import Advice, RaterEvidence, advise, down_weights
 from truing.raters.checks import Flag, RaterChecks, UsualTime, by_rater, characters, check_rater, fast_answers
-from truing.raters.coins import coin_z
+from truing.raters.coins import coin_z, told_from_coins
 from truing.raters.columns import Columns, in_order, to_columns
 from truing.raters.config import ChecksConfig
 from truing.raters.drift import drift_flags, split_at
@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 
 Answers = Literal["by_quality", "unclear", "against_quality"]
-"""What a rater's answers follow, by a test at 5% (`coins.py`). Unclear: they cannot be told from a coin-flipper's."""
+"""What a rater's answers follow, by a test at 1% (`coins.py`). Unclear: they cannot be told from a coin-flipper's."""
 
 
 class RaterRow(Record):
@@ -91,7 +91,7 @@ def assess(
     usual = UsualTime(workforce, known)
     style = style_of(columns.comparisons)
     model = fit_columns(columns)
-    coin_z_R = coin_z(to_answers(columns), model, columns.gold_J)
+    coin_z_R = coin_z(to_answers(columns), model)
     checked = {name: check_rater(given, known, usual, config) for name, given in workforce.items()}
     log_time = _log_time(columns, usual.elasticity)
     flags = [flag for _, own in checked.values() for flag in own]
@@ -168,7 +168,7 @@ def _row(
 
 
 def _follow(coin_z: float) -> Answers:
-    if abs(coin_z) < normal_quantile():
+    if not told_from_coins(coin_z):
         return "unclear"
     return "by_quality" if coin_z > 0 else "against_quality"
 

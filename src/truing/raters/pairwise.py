@@ -13,15 +13,17 @@ for its items (Bock & Aitkin 1981). Each M-step is one Newton step on the comple
 maximisation over qualities too would be simpler and wrong: with three judgments a comparison its reliabilities do not converge
 to the truth.
 
-What is not identifiable, and what decides: - Scale and sign of quality. Its residual's standard deviation is set to 1 and most
-raters are taken to mean well (mean alpha > 0): a   crowd of which most answer the opposite is fitted upside down, unless gold
-says otherwise. - Style shared by all: a quality effect w and a mean bias g give a rater the slope g + w * alpha. They are told
-apart only as far as   raters differ in reliability, on the assumption that taste for style and reliability are independent
-across raters. Where raters   are equally reliable, priors put most on quality and the standard errors of every gamma say so.
-What one rater likes more than the   others (gamma_r - mean) is identified whatever the split. - Left against first: sides must
-be drawn, or stored order must be arbitrary. If `first` is always the same policy *and* always at left,   its superiority and
-the raters' pull to the left are one number. - A rater's drift: parameters are constant in time. `drift.py` finds changes, and
-weights leave out what came after.
+What is not identifiable, and what decides:
+
+- Scale and sign of quality. Its residual's standard deviation is set to 1 and most raters are taken to mean well (mean alpha
+  > 0): a crowd of which most answer the opposite is fitted upside down, unless gold says otherwise.
+- Style shared by all: a quality effect w and a mean bias g give a rater the slope g + w * alpha. Gold tells them apart
+  (`gold.py`). Without it they are told apart only as far as raters differ in reliability, on the assumption that taste for style
+  and reliability are independent across raters. Where raters are equally reliable, priors put most on quality and the standard
+  errors of every gamma say so. What one rater likes more than the others (gamma_r - mean) is identified whatever the split.
+- Left against first: sides must be drawn, or stored order must be arbitrary. If `first` is always the same policy *and* always at
+  left, its superiority and the raters' pull to the left are one number.
+- A rater's drift: parameters are constant in time. `drift.py` finds changes, and weights leave out what came after.
 
 Legend: N judgments, J comparisons, R raters, K style columns, C level offsets, D = 2 + K + C.
 """
@@ -37,14 +39,13 @@ from truing.errors import TruingError
 from truing.raters import population as prior_of_raters
 from truing.raters.choice import probabilities
 from truing.raters.evidence import Answers, Pass, Quality, expect, unpack
+from truing.raters.gold import make_gold
 from truing.raters.population import Population
 from truing.stats import information
 from truing.stats.intervals import normal_quantile
 
 Floats = NDArray[np.float64]
 START_ALPHA = 1.0
-GOLD_QUALITY, GOLD_SD = 1.5, 0.5
-"""Prior of the quality difference where gold names the better answer: a clear one; for a gold tie the mean is 0."""
 LARGEST_STEP = 1.0
 _AT, _AT_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 
@@ -53,7 +54,8 @@ class RaterModel(NamedTuple):
     """The fit. Rows of `rater_RD` are alpha, beta, gamma (one a style), level offsets; `rater_covariance_RDD` is their
     uncertainty.
 
-    `dq_J` and `dq_sd_J` are the posterior of the quality difference, what style adds to quality included.
+    `dq_J` and `dq_sd_J` are the posterior of the quality difference, what style adds to quality included; `prior` is of quality
+    beyond style.
     `judgments_R` counts each rater's judgments (by weight).
     """
 
@@ -61,6 +63,7 @@ class RaterModel(NamedTuple):
     rater_covariance_RDD: Floats
     dq_J: Floats
     dq_sd_J: Floats
+    prior: Quality
     population: Population
     n_style: int
     judgments_R: Floats
@@ -95,14 +98,21 @@ class RaterModel(NamedTuple):
 
     @property
     def interval_RD2(self) -> Floats:
-        """95% interval of every entry of `rater_RD`."""
+        """95% interval of every entry of `rater_RD`.
+
+        Reliability's is symmetric in asinh(alpha): its likelihood is lopsided where answers are nearly certain, as in log(alpha),
+        and even around 0, where a coin-flipper's lies.
+        """
         half_RD = normal_quantile() * self.error_RD
-        return np.stack([self.rater_RD - half_RD, self.rater_RD + half_RD], axis=2)
+        ends_RD2 = np.stack([self.rater_RD - half_RD, self.rater_RD + half_RD], axis=2)
+        half_R = half_RD[:, 0] / np.hypot(1, self.alpha_R)
+        ends_RD2[:, 0] = np.sinh(np.arcsinh(self.alpha_R)[:, None] + half_R[:, None] * np.array([-1, 1]))
+        return ends_RD2
 
     @property
     def quality_effect_K(self) -> Floats:
         """What a unit of style adds to quality."""
-        return self.population.effect_D[2 : 2 + self.n_style]
+        return self.population.effect_K(self.n_style)
 
     def answer_probabilities(self, item_N: ArrayLike, rater_N: ArrayLike, left_N: ArrayLike, style_JK: ArrayLike) -> Floats:
         """P(y) of further judgments, levels -M to M, quality averaged over its posterior. Shape (N, 2 M + 1)."""
@@ -158,8 +168,9 @@ def fit_answers(
     answers: Answers, gold_J: ArrayLike | None = None, *, tolerance: float = 2e-6, max_iterations: int = 500
 ) -> RaterModel:
     """Fit from checked columns (`make_answers`). Arguments as `fit_rater_model`."""
-    gold = None if gold_J is None else np.asarray(gold_J, dtype=np.float64)
-    n_style, n_items = answers.style_JK.shape[1], len(answers.style_JK)
+    style = answers.style_JK
+    n_style, n_items = style.shape[1], len(style)
+    gold = make_gold(gold_J, n_items)
     people = prior_of_raters.start(START_ALPHA, _offsets_at_start(answers), n_style)
     start_mean = people.mean_D
     counts = np.bincount(answers.rater_N, answers.weight_N, answers.n_raters).astype(np.float64)
@@ -170,17 +181,21 @@ def fit_answers(
     last, converged, iteration = -np.inf, False, 0
     while not converged and iteration < max_iterations:
         iteration += 1
-        found = expect(answers, theta, item_prior(answers.style_JK, people, gold), quality)
+        prior = gold.prior(style, people.effect_K(n_style))
+        found = expect(answers, theta, prior, quality)
         quality = found.quality
         theta = _newton_step(theta, found, people, pull)
         covariance = _covariance(found, people.precision(pull))
         pull = people.pull(theta, covariance)
-        people = prior_of_raters.update(people, theta[known_R], covariance[known_R], pull[known_R], start_mean, n_style)
+        known = gold.effects(style, prior, quality)
+        gold = gold.judged(style, people.effect_K(n_style), quality)
+        people = prior_of_raters.update(people, theta[known_R], covariance[known_R], pull[known_R], start_mean, known)
         theta[~known_R] = people.expected()
         converged = abs(found.log_evidence - last) < tolerance * len(answers.item_N)
         last = found.log_evidence
-    found = expect(answers, theta, item_prior(answers.style_JK, people, gold), quality)
-    return _result(answers, theta, people, found, pull, counts, iteration, converged)
+    prior = gold.prior(style, people.effect_K(n_style))
+    found = expect(answers, theta, prior, quality)
+    return _result(answers, theta, people, prior, found, pull, counts, iteration, converged)
 
 
 def make_answers(
@@ -220,17 +235,6 @@ def _offsets_at_start(answers: Answers) -> Floats:
     return np.asarray(np.log(np.concatenate([[2 * counts[0]], counts[2:]]) / counts[1]))
 
 
-def item_prior(style_JK: Floats, people: Population, gold_J: Floats | None) -> Quality:
-    """Of quality beyond what style explains: standard normal, or what gold says."""
-    mean, sd = np.zeros(len(style_JK)), np.ones(len(style_JK))
-    if gold_J is not None:
-        known = np.isfinite(gold_J)
-        effect = people.effect_D[2 : 2 + style_JK.shape[1]]
-        mean[known] = GOLD_QUALITY * gold_J[known] - style_JK[known] @ effect
-        sd[known] = GOLD_SD
-    return Quality(mean, sd)
-
-
 def _newton_step(theta_RD: Floats, found: Pass, people: Population, pull_RD: Floats) -> Floats:
     """One Newton step of every rater on complete information plus prior, no coordinate by more than LARGEST_STEP."""
     hessian = unpack(found.complete_RP, theta_RD.shape[1]) + people.precision(pull_RD)
@@ -250,6 +254,7 @@ def _result(
     answers: Answers,
     theta_RD: Floats,
     people: Population,
+    prior: Quality,
     found: Pass,
     pull_RD: Floats,
     judgments_R: Floats,
@@ -264,15 +269,15 @@ def _result(
     covariance += people.uncertainty(theta_RD, pull_RD, covariance)
     to_natural = people.to_natural()
     covariance = to_natural @ covariance @ to_natural.T
-    style = slice(2, 2 + answers.style_JK.shape[1])
     split = people.effect_variance_D * theta_RD[:, :1] ** 2
     covariance[:, np.arange(len(split[0])), np.arange(len(split[0]))] += split
-    dq = found.quality.mean_J + answers.style_JK @ people.effect_D[style]
+    dq = found.quality.mean_J + answers.style_JK @ people.effect_K(answers.style_JK.shape[1])
     return RaterModel(
         rater_RD=theta_RD @ to_natural.T,
         rater_covariance_RDD=covariance,
         dq_J=dq,
         dq_sd_J=found.quality.sd_J,
+        prior=prior,
         population=people,
         n_style=answers.style_JK.shape[1],
         judgments_R=judgments_R,

@@ -5,7 +5,7 @@ Each is Student's t around a mean with a scale of its own, heavy-tailed so that 
 left, at random, upside down) are neither pulled to them nor widen what is expected of them. A total slope's mean is  bias +
 quality effect * alpha.  That line through the raters is what tells a taste for style that raters share with each other (their
 slope at alpha = 0: a bias) from style that goes with quality (the slope grows with alpha, as everything does that is read off
-quality).
+quality). Gold tells more of it (`gold.py`).
 
 Legend: R raters, D parameters of a rater.
 """
@@ -27,6 +27,13 @@ TAIL = 4.0
 """Degrees of freedom of the t distributions."""
 
 
+class EffectEvidence(NamedTuple):
+    """What else is known of the quality effects: the slope and the curvature of its log-likelihood where they are now."""
+
+    score_K: Floats
+    information_KK: Floats
+
+
 class Population(NamedTuple):
     """Means and scales.
 
@@ -38,6 +45,10 @@ class Population(NamedTuple):
     sd_D: Floats
     mean_variance_D: Floats
     effect_variance_D: Floats
+
+    def effect_K(self, n_style: int) -> Floats:
+        """What a unit of each style adds to quality."""
+        return self.effect_D[2 : 2 + n_style]
 
     def expected(self) -> Floats:
         """A rater's parameters where nothing is known of them."""
@@ -114,32 +125,47 @@ def start(alpha: float, offsets: Floats, n_style: int) -> Population:
 
 
 def update(
-    before: Population, theta_RD: Floats, covariance_RDD: Floats, pull_RD: Floats, start_mean_D: Floats, n_style: int
+    before: Population,
+    theta_RD: Floats,
+    covariance_RDD: Floats,
+    pull_RD: Floats,
+    start_mean_D: Floats,
+    known: EffectEvidence,
 ) -> Population:
-    """Means, quality effects and scales given what is known of each rater: one EM step under weak priors.
+    """Means, quality effects and scales given what is known of each rater and of the effects: one EM step under weak priors.
 
     Scales are pulled to PRIOR_SD as by PRIOR_RATERS raters; a mean bias to 0 by MEAN_BIAS_SD and a quality effect by the wider
-    QUALITY_EFFECT_SD. Where raters are equally reliable the data do not tell the two apart, and these decide: most goes to
-    quality.
+    QUALITY_EFFECT_SD. Where raters are equally reliable and `known` says nothing the data do not tell the two apart, and these
+    decide: most goes to quality.
     """
-    size = theta_RD.shape[1]
-    mean, effect = before.mean_D.copy(), np.zeros(size)
-    mean_variance, effect_variance = np.zeros(size), np.zeros(size)
-    alpha = theta_RD[:, 0]
-    for d in range(size):
-        pull = pull_RD[:, d]
-        if 2 <= d < 2 + n_style:
-            cross = (pull * alpha).sum()
-            moments = np.array([[pull.sum(), cross], [cross, (pull * (alpha**2 + covariance_RDD[:, 0, 0])).sum()]])
-            inverse = np.linalg.inv(moments + np.diag([MEAN_BIAS_SD**-2, QUALITY_EFFECT_SD**-2]))
-            shared = alpha * theta_RD[:, d] + covariance_RDD[:, 0, d]
-            mean[d], effect[d] = inverse @ np.array([pull @ theta_RD[:, d], pull @ shared])
-            mean_variance[d], effect_variance[d] = np.diag(inverse)
-        else:
-            mean_variance[d] = 1 / (pull.sum() + MEAN_SD**-2)
-            mean[d] = mean_variance[d] * (pull @ theta_RD[:, d] + MEAN_SD**-2 * start_mean_D[d])
+    n_style = len(known.score_K)
+    style = slice(2, 2 + n_style)
+    mean_variance = 1 / (pull_RD.sum(axis=0) + MEAN_SD**-2)
+    mean = mean_variance * ((pull_RD * theta_RD).sum(axis=0) + MEAN_SD**-2 * start_mean_D)
+    effect, effect_variance = np.zeros_like(mean), np.zeros_like(mean)
+    mean[style], effect[style], mean_variance[style], effect_variance[style] = _bias_and_effect(
+        theta_RD, covariance_RDD, pull_RD[:, style], before.effect_D[style], known
+    )
     after = Population(mean, effect, before.sd_D, mean_variance, effect_variance)
     tail = pull_RD * before.sd_D**2
     spread = (tail * after.squared_residuals(theta_RD, covariance_RDD)).sum(axis=0)
     sd = np.sqrt((spread + PRIOR_RATERS * PRIOR_SD**2) / (len(theta_RD) + PRIOR_RATERS))
     return after._replace(sd_D=sd)
+
+
+def _bias_and_effect(
+    theta_RD: Floats, covariance_RDD: Floats, pull_RK: Floats, effect_K: Floats, known: EffectEvidence
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """The line of raters' slopes over their reliability, for all styles at once: mean biases, quality effects, variances."""
+    n_style = len(effect_K)
+    alpha_R1, slopes_RK = theta_RD[:, :1], theta_RD[:, 2 : 2 + n_style]
+    cross = np.diag((pull_RK * alpha_R1).sum(axis=0))
+    by_bias = np.diag(pull_RK.sum(axis=0) + MEAN_BIAS_SD**-2)
+    squares_R1 = alpha_R1**2 + covariance_RDD[:, :1, 0]
+    by_effect = np.diag((pull_RK * squares_R1).sum(axis=0) + QUALITY_EFFECT_SD**-2) + known.information_KK
+    shared_RK = alpha_R1 * slopes_RK + covariance_RDD[:, 0, 2 : 2 + n_style]
+    told_of_effect = (pull_RK * shared_RK).sum(axis=0) + known.score_K + known.information_KK @ effect_K
+    inverse = np.linalg.inv(np.block([[by_bias, cross], [cross, by_effect]]))
+    found = inverse @ np.concatenate([(pull_RK * slopes_RK).sum(axis=0), told_of_effect])
+    variance = np.diag(inverse)
+    return found[:n_style], found[n_style:], variance[:n_style], variance[n_style:]

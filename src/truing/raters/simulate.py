@@ -39,11 +39,19 @@ class PlantedRaters(NamedTuple):
 
     @classmethod
     def draw(
-        cls, n: int, rng: np.random.Generator, *, share: float = 0.1, bias: float = 0.8, effect: tuple[float, float] = (0.3, 0.0)
+        cls,
+        n: int,
+        rng: np.random.Generator,
+        *,
+        share: float = 0.1,
+        bias: float = 0.8,
+        shared: float = 0.0,
+        effect: tuple[float, float] = (0.3, 0.0),
     ) -> PlantedRaters:
         """A workforce in which each sort but the honest is a `share` of all, and planted biases are `bias` log-odds.
 
-        Reliability is lognormal around 1.5 log-odds a standard deviation of quality; everybody has biases of about 0.1 besides.
+        Reliability is lognormal around 1.5 log-odds a standard deviation of quality; everybody has biases of about 0.1 besides,
+        and likes length by `shared` log-odds more.
         """
         each = round(share * n)
         sort = np.repeat(np.arange(len(SORTS)), [n - 4 * each, each, each, each, each])
@@ -51,6 +59,7 @@ class PlantedRaters(NamedTuple):
         beta = rng.normal(0, 0.1, n) + bias * (sort == SORTS.index("left"))
         gamma = rng.normal(0, 0.1, (n, 2))
         gamma += bias * np.stack([sort == SORTS.index("length"), sort == SORTS.index("markdown")], axis=1)
+        gamma[:, 0] += shared
         return cls(sort, alpha, beta, gamma, rng.normal(-0.5, 0.4, (n, 1)), np.array(effect))
 
     def judge(self, comparisons: int, judgments_each: int, rng: np.random.Generator) -> Simulated:
