@@ -8,7 +8,15 @@ import torch
 from truing.errors import TruingError
 from truing.models.config import LoadSettings
 from truing.models.forward import last_token_scores
-from truing.models.load import choose_attention, choose_device, load_policy, load_scorer, load_tokenizer, model_directory, save_model
+from truing.models.load import (
+    choose_attention,
+    choose_device,
+    load_policy,
+    load_scorer,
+    load_tokenizer,
+    model_directory,
+    save_model,
+)
 from truing.models.ragged import RaggedBatch
 
 
