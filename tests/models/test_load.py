@@ -8,7 +8,15 @@ import torch
 from truing.errors import TruingError
 from truing.models.config import LoadSettings
 from truing.models.forward import last_token_scores
-from truing.models.load import choose_device, load_policy, load_scorer, load_tokenizer, model_directory, save_model
+from truing.models.load import (
+    choose_attention,
+    choose_device,
+    load_policy,
+    load_scorer,
+    load_tokenizer,
+    model_directory,
+    save_model,
+)
 from truing.models.ragged import RaggedBatch
 
 
@@ -128,6 +136,13 @@ def test_a_scorer_comes_back_with_its_head(tiny_model_dir, tmp_path):
 
 def test_chat_template_can_be_given(tiny_model_dir):
     assert load_tokenizer(tiny_model_dir, "{{ eos_token }}").chat_template == "{{ eos_token }}"
+
+
+def test_each_device_attends_in_its_way():
+    ways = {name: choose_attention(LoadSettings(), torch.device(name)) for name in ("cpu", "cuda", "mps")}
+    assert ways == {"cpu": "truing_segments", "cuda": "truing_flex", "mps": "truing"}
+    with pytest.raises(TruingError, match="runs on a CPU, not on cuda"):
+        choose_attention(LoadSettings(attention="segments"), torch.device("cuda"))
 
 
 def test_flex_attention_is_refused_where_it_cannot_train(tiny_model_dir):

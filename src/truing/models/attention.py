@@ -1,10 +1,10 @@
 """Attention over sequences laid end to end, without padding anywhere else in the model.
 
-Registered with transformers under two names. "truing", given a `RaggedLayout`, brings queries, keys and values into a few
+Registered with transformers under three names. "truing", given a `RaggedLayout`, brings queries, keys and values into a few
 rectangles of similar lengths, runs attention there, and lays the result end to end again: right padding is never seen, so
-neighbours are exactly independent and no T x T mask is made. "truing_flex" leaves tokens where they are and has FlexAttention
-skip every block that nobody sees: what a GPU prefers. Given a `StepLayout`, each row has one new token that sees its row of a
-key/value cache. Without a layout both are transformers' own sdpa.
+neighbours are exactly independent and no T x T mask is made. Two others leave tokens where they are: "truing_segments" calls a
+CPU's kernel segment by segment, "truing_flex" has FlexAttention skip every block that nobody sees, which a GPU prefers. Given a
+`StepLayout`, each row has one new token that sees its row of a key/value cache. Without a layout all are transformers' own sdpa.
 
 Shapes: T tokens laid end to end, A of them with a query, S query slots and K key slots of the rectangles, R rows, L query columns
 and C key columns of one rectangle, H heads, E head width.
@@ -12,6 +12,7 @@ and C key columns of one rectangle, H heads, E head width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -26,11 +27,15 @@ from transformers.masking_utils import sdpa_mask
 
 from truing.errors import TruingError
 from truing.models.layout import RaggedLayout, Rectangle
+from truing.models.segments import segment_attention
 
 ATTENTION = "truing"
+SEGMENT_ATTENTION = "truing_segments"
 FLEX_ATTENTION = "truing_flex"
 LAYOUT = "truing_layout"
 """Keyword that carries the layout through a model's forward to its attention layers."""
+_SHORT = 32
+"""Tokens a segment, on average, below which calls for each cost more than bringing them together (measured)."""
 _UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 
 
@@ -148,8 +153,28 @@ def _step_attention(query: Tensor, key: Tensor, value: Tensor, layout: StepLayou
     return out.reshape(rows, 1, heads, value.shape[-1]).to(query.dtype)
 
 
-def _flex_attention(query: Tensor, key: Tensor, value: Tensor, layout: RaggedLayout, kwargs: dict[str, Any]) -> Tensor:
+def _segment_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, layout: RaggedLayout, kwargs: dict[str, Any]
+) -> Tensor:
+    """What `_ragged_attention` computes, with tokens where they stand. Left to it: short segments, limited windows, dropout."""
+    window = kwargs.get("sliding_window")
+    is_windowed = window is not None and any(segment.n_keys > window for segment in layout.segments)
+    is_plain = not is_windowed and not kwargs.get("dropout") and query.shape[-1] == value.shape[-1]
+    if layout.mean_length < _SHORT or not is_plain:
+        return _ragged_attention(module, query, key, value, layout, kwargs)
+    query_THE, key_THE, value_THE = (x[0].transpose(0, 1).float() for x in (query, key, value))
+    if (sharing := query.shape[1] // key.shape[1]) > 1:
+        key_THE, value_THE = (x.repeat_interleave(sharing, 1) for x in (key_THE, value_THE))
+    return segment_attention(query_THE, key_THE, value_THE, layout.calls, kwargs.get("scaling"))[None].to(query.dtype)
+
+
+def _flex_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, layout: RaggedLayout, kwargs: dict[str, Any]
+) -> Tensor:
     """What `_ragged_attention` computes, by FlexAttention (Dong et al. 2024); compiled on CUDA."""
+    del module
+    if kwargs.get("dropout"):
+        raise TruingError("FlexAttention has no dropout: use load.attention = 'rectangles', or a model without attention dropout")
     run = _compiled_flex() if query.device.type == "cuda" else flex_attention
     mask = layout.block_mask(kwargs.get("sliding_window"))
     out_1HTE: Tensor = run(query, key, value, block_mask=mask, scale=kwargs.get("scaling"), enable_gqa=query.shape != key.shape)
@@ -168,7 +193,7 @@ def _attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    flex: bool = False,
+    run: Callable[..., Tensor],
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     layout = kwargs.pop(LAYOUT, None)
@@ -183,16 +208,13 @@ def _attention(
         )
     if isinstance(layout, StepLayout):
         return _step_attention(query, key, value, layout, kwargs), None
-    if flex:
-        if kwargs.get("dropout"):
-            raise TruingError(
-                "FlexAttention has no dropout: use load.attention = 'rectangles', or a model without attention dropout"
-            )
-        return _flex_attention(query, key, value, layout, kwargs), None
-    return _ragged_attention(module, query, key, value, layout, kwargs), None
+    return run(module, query, key, value, layout, kwargs), None
 
 
-AttentionInterface.register(ATTENTION, _attention)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-AttentionInterface.register(FLEX_ATTENTION, partial(_attention, flex=True))
-AttentionMaskInterface.register(FLEX_ATTENTION, sdpa_mask)
+for _name, _run in (
+    (ATTENTION, _ragged_attention),
+    (SEGMENT_ATTENTION, _segment_attention),
+    (FLEX_ATTENTION, _flex_attention),
+):
+    AttentionInterface.register(_name, partial(_attention, run=_run))
+    AttentionMaskInterface.register(_name, sdpa_mask)

@@ -9,7 +9,7 @@ from pydantic import Field
 from truing.config import Config
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-Attention = Literal["auto", "rectangles", "flex"]
+Attention = Literal["auto", "segments", "rectangles", "flex"]
 HeadInit = Literal["normal", "zeros"]
 
 
@@ -34,8 +34,8 @@ class LoadSettings(Config):
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model; only if you trust it")
     attention: Attention = Field(
         default="auto",
-        description='how unpadded batches attend: "rectangles" (like lengths together, any device), "flex" (FlexAttention); '
-        '"auto" is flex on cuda and rectangles elsewhere',
+        description='how unpadded batches attend: "segments" (where tokens stand; cpu), "rectangles" (like lengths together; any '
+        'device), "flex" (FlexAttention); "auto" is flex on cuda, segments on a cpu and rectangles elsewhere',
     )
     skip_unread: bool = Field(
         default=True,

@@ -1,7 +1,8 @@
 """Where each token of a batch goes for attention: sequences laid end to end, a common beginning stored once.
 
 A `Segment` is a stretch of new tokens that sees itself causally and, where it is a branch, all of its context: the beginning
-that several sequences share. Segments of similar lengths are brought into a few rectangles, each one call of attention.
+that several sequences share. Attention takes them in one of three ways: segments of similar lengths brought into a few
+rectangles, each one call; calls on the tokens where they stand; a mask of blocks.
 
 A narrowed layout has queries only from the first token on, in each segment, whose state anyone reads.
 
@@ -11,8 +12,10 @@ and C key columns of one rectangle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +25,8 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 _MAX_PADDED_FRACTION = 0.25
 """Of a rectangle's area. More rectangles mean less padding and more calls."""
+_BLOCK = 128
+"""Queries of a causal call. Kernels compute all pairs of such a call, seen or not, so longer segments are cut."""
 
 
 class Segment(NamedTuple):
@@ -50,6 +55,20 @@ class Segment(NamedTuple):
     def n_keys(self) -> int:
         """Tokens that are seen."""
         return self.context_length + self.length
+
+
+class Call(NamedTuple):
+    """`n_queries` tokens from `query` on see `n_keys` tokens from `key` on: causally where these are the same, else all."""
+
+    query: int
+    n_queries: int
+    key: int
+    n_keys: int
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether they see themselves."""
+        return self.query == self.key
 
 
 @dataclass(frozen=True)
@@ -159,6 +178,24 @@ class RaggedLayout:
         narrow = RaggedLayout.of_segments(segments, self.segment_T.device)
         return replace(narrow, _block_masks=self._block_masks)  # who sees whom is the same
 
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        """Every pair that is seen, once; every query first in a causal call, then in those with what else it sees."""
+        causal, before = [], []
+        for segment in self.segments:
+            stop = segment.start + segment.length
+            for start in range(segment.start + segment.unread, stop, _BLOCK):
+                length = min(_BLOCK, stop - start)
+                causal.append(Call(start, length, start, length))
+                if start > segment.start:
+                    before.append(Call(start, length, segment.start, start - segment.start))
+        return (*causal, *before, *_context_calls(self.segments))
+
+    @property
+    def mean_length(self) -> float:
+        """Tokens a segment."""
+        return len(self.segment_T) / len(self.segments)
+
     def block_mask(self, window: int | None) -> BlockMask:
         """Which blocks of the T x T square anyone sees, and the rule within them: made once, used by every layer."""
         if window not in self._block_masks:
@@ -175,6 +212,20 @@ class RaggedLayout:
             mask = create_block_mask(sees, None, None, n_tokens, n_tokens, device=segment_T.device)
             self._block_masks[window] = mask
         return self._block_masks[window]
+
+
+def _context_calls(segments: Sequence[Segment]) -> Iterator[Call]:
+    """One for all branches of a beginning that stand side by side, if all of their tokens have queries."""
+    branches = (segment for segment in segments if segment.context_length)
+    for (key, n_keys), siblings in groupby(branches, lambda branch: (branch.context_start, branch.context_length)):
+        first, *others = ((s.start + s.unread, s.n_queries) for s in siblings)
+        start, length = first
+        for query, n_queries in others:
+            if query != start + length:
+                yield Call(start, length, key, n_keys)
+                start, length = query, 0
+            length += n_queries
+        yield Call(start, length, key, n_keys)
 
 
 def _padded(start: int, length: int, columns: int) -> np.ndarray:

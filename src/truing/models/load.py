@@ -27,13 +27,16 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from truing.errors import TruingError
-from truing.models.attention import ATTENTION, FLEX_ATTENTION
-from truing.models.config import HeadInit, LoadSettings
+from truing.models.attention import ATTENTION, FLEX_ATTENTION, SEGMENT_ATTENTION
+from truing.models.config import Attention, HeadInit, LoadSettings
 from truing.models.durable import durable_folder
 from truing.models.lora import has_adapters, merged_tensors, save_adapter
 from truing.models.probe import require_ragged
+from truing.models.segments import kernel
 from truing.models.unread import skip_unread
 
+_ATTENTION_OF_DEVICE: dict[str, Attention] = {"cuda": "flex", "cpu": "segments"}
+"""Where it is left to Truing; "rectangles" on others."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -78,10 +81,16 @@ def choose_dtype(settings: LoadSettings, device: torch.device) -> torch.dtype:
 
 def choose_attention(settings: LoadSettings, device: torch.device) -> str:
     """The name under which transformers finds the attention that settings ask for. Raises TruingError where it cannot train."""
-    if settings.attention == "flex" and device.type == "cpu":
-        raise TruingError('attention = "flex": FlexAttention has no backward pass on a CPU; use "rectangles" or "auto"')
-    uses_flex = settings.attention == "flex" or (settings.attention == "auto" and device.type == "cuda")
-    return FLEX_ATTENTION if uses_flex else ATTENTION
+    way = settings.attention
+    if way == "auto":
+        way = _ATTENTION_OF_DEVICE.get(device.type, "rectangles")
+    elif way == "flex" and device.type == "cpu":
+        raise TruingError('attention = "flex": FlexAttention has no backward pass on a CPU; use "segments" or "auto"')
+    elif way == "segments" and device.type != "cpu":
+        raise TruingError(f'attention = "segments": runs on a CPU, not on {device}; use "rectangles" or "auto"')
+    if way == "segments":
+        kernel()  # where torch lacks it, that is said now
+    return {"segments": SEGMENT_ATTENTION, "rectangles": ATTENTION, "flex": FLEX_ATTENTION}[way]
 
 
 def load_tokenizer(
