@@ -146,10 +146,13 @@ def _raising(error: BaseException) -> Callable[[Path], None]:
 def test_ctrl_c_in_the_middle_of_a_stage_and_then_resume(tiny_model_dir: Path, demonstrations: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = [*sft(tiny_model_dir, demonstrations, out), "--set", "sft.epochs=4000"]
-    process = subprocess.Popen([sys.executable, "-m", "truing", *arguments], stderr=subprocess.PIPE, text=True)
-    _wait_for_progress(out / watching.PROGRESS_FILE)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    with subprocess.Popen([sys.executable, "-m", "truing", *arguments], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            _wait_for_progress(out / watching.PROGRESS_FILE)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, said
     assert "--resume" in said
     assert "Traceback" not in said

@@ -120,6 +120,24 @@ def test_a_stream_tells_every_token_as_it_is_drawn(sampler):
     assert [token.request for token in told[:8]] != [0] * 8  # requests take turns
 
 
+def test_a_second_stream_is_refused_while_one_is_read(sampler):
+    requests = requests_for(PROMPTS, 1, SETTINGS, 0)
+    alone = sampler.complete(requests, SETTINGS)
+    first, second = sampler.stream(requests, SETTINGS), sampler.stream(requests[:1], SETTINGS)
+    reading = iter(first)
+    next(reading)
+    with pytest.raises(ValueError, match="another stream of this sampler is being read"):
+        next(iter(second))
+    for _ in reading:
+        pass
+    assert first.completions() == alone
+    given_up = iter(sampler.stream(requests, SETTINGS))
+    next(given_up)
+    given_up.close()
+    list(second)
+    assert [one.tokens for one in second.completions()] == [alone[0].tokens]
+
+
 def read_adding(stream, joining):
     """Read a stream to its end; `joining` are (after so many tokens, request), soonest first."""
     waiting = list(joining)

@@ -38,6 +38,7 @@ class LocalSampler:
         self.max_batch = max_batch
         self.weights_version = 0
         self.last_speed: Speed | None = None
+        self._is_reading = False
         self._config = config or LocalConfig()
         self._set_model(model)
 
@@ -80,7 +81,9 @@ class LocalSampler:
         return stream.completions()
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Stream:
-        """The tokens of several requests as they are drawn. Sampling goes on as the stream is read."""
+        """The tokens of several requests as they are drawn. Sampling goes on as the stream is read, one stream at a time: they share
+        the cache. What comes while one is read joins it (`Stream.add`).
+        """
         require_room(
             "the prompt of request",
             [request.prompt for request in requests],
@@ -148,6 +151,9 @@ class Stream:
         return [self._schedule.done[number] for number in range(self._count)]
 
     def __iter__(self) -> Iterator[Token]:
+        if self._sampler._is_reading:
+            raise ValueError("another stream of this sampler is being read, and they share its cache: read it to its end first")
+        self._sampler._is_reading = True
         model = self._sampler.model
         was_training = model.training
         model.eval()
@@ -162,3 +168,4 @@ class Stream:
             self._sampler.last_speed = Speed(drawn, time.perf_counter() - started, floor.seconds())
         finally:
             model.train(was_training)
+            self._sampler._is_reading = False

@@ -50,7 +50,7 @@ class Schedule:
         self._live: list[Row] = []
         self._cancelled: set[int] = set()
         self._columns = max(request.columns for request in requests)
-        self._reserve(min(rules.slots_for(self._columns), len(requests)))
+        rules.slots_for(self._columns)  # refused now, where it does not fit
         self._ends_E = torch.tensor(sorted(rules.end_tokens), device=decoder.model.device)
         self.done: dict[int, SampledCompletion] = {}
 
