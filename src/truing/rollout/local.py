@@ -81,8 +81,8 @@ class LocalSampler:
         return stream.completions()
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Stream:
-        """The tokens of several requests as they are drawn. Sampling goes on as the stream is read, one stream at a time: they share
-        the cache. What comes while one is read joins it (`Stream.add`).
+        """The tokens of several requests as they are drawn. Sampling goes on as the stream is read, one stream at a time: they
+        share the cache. What comes while one is read joins it (`Stream.add`).
         """
         require_room(
             "the prompt of request",
