@@ -56,6 +56,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TruingError(f"{path}: no such file. Name an existing TOML file.") from None
+    except IsADirectoryError:
+        raise TruingError(f"{path}: is a folder. Name a TOML file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TruingError(f"{path}: not valid TOML: {error}") from None
 

@@ -42,6 +42,8 @@ def test_a_guideline_that_is_not_there_is_told_in_a_line(tmp_path):
     refused = runner.invoke(app, ["collect", "campaign", str(settings), *lost])
     assert (refused.exit_code, "lost.md: no such file" in refused.stderr) == (2, True)
     assert not (tmp_path / "service").exists()
+    refused = runner.invoke(app, ["collect", "campaign", str(tmp_path)])
+    assert (refused.exit_code, "is a folder" in refused.stderr) == (2, True)
 
 
 def test_migrating_down_and_up(tmp_path):
