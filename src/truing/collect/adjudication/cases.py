@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, select
 
 from truing.collect.answers import CritiqueAnswer
 from truing.collect.dashboard.board import MOST_ROWS
@@ -95,17 +94,17 @@ def _votes(connection: Connection, *conditions: ColumnElement[bool]) -> list[Vot
         .order_by(judgment.c.id.desc())
         .limit(MOST_ROWS)
     )
-    return [_vote(row) for row in connection.execute(query)]
+    return [_vote(row) for row in connection.execute(query).mappings()]
 
 
-def _vote(row: Row[Any]) -> Vote:
-    answers = parse(row.answers) if row.kind == "answer" else ()
+def _vote(row: RowMapping) -> Vote:
+    answers = parse(row["answers"]) if row["kind"] == "answer" else ()
     return Vote(
-        item_id=row.item_id,
-        rater_id=row.pseudonym,
+        item_id=row["item_id"],
+        rater_id=row["pseudonym"],
         verdict=verdict(answers),
-        clause_id=row.clause,
-        flags=tuple(row.flags),
-        skip_reason=row.skip_reason,
+        clause_id=row["clause"],
+        flags=tuple(row["flags"]),
+        skip_reason=row["skip_reason"],
         critique="\n".join(answer.text for answer in answers if isinstance(answer, CritiqueAnswer)),
     )
