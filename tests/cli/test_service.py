@@ -46,6 +46,15 @@ def test_a_guideline_that_is_not_there_is_told_in_a_line(tmp_path):
     assert (refused.exit_code, "is a folder" in refused.stderr) == (2, True)
 
 
+def test_the_schema_does_not_go_down_under_a_service_that_runs(tmp_path):
+    opened = open_database(tmp_path / "collect.sqlite")
+    down = ["collect", "migrate", "down", "--folder", str(tmp_path)]
+    refused = runner.invoke(app, down)
+    assert (refused.exit_code, "in use. Stop the service" in refused.stderr) == (2, True)
+    opened.close()
+    assert runner.invoke(app, down).exit_code == 0
+
+
 def test_migrating_down_and_up(tmp_path):
     folder = ["--folder", str(tmp_path)]
     assert runner.invoke(app, ["collect", "migrate", "up", *folder]).output.startswith("schema empty -> 00")

@@ -69,6 +69,7 @@ def migrate(
         if direction == "up":
             migrations.upgrade(engine, to or "head")
         else:
+            migrations.check_stopped(engine)
             migrations.downgrade(engine, to or "-1")
         typer.echo(f"schema {before or 'empty'} -> {migrations.current(engine) or 'empty'}")
     finally:
