@@ -53,3 +53,10 @@ def test_what_may_not_be_none_keeps_its_words() -> None:
     assert Recipe.from_values({"data": {"gold": "none"}}).data.gold == "none"
     with pytest.raises(TruingError, match=r"'ppo\.updates'.*got 'none'"):
         Recipe.from_values({"ppo": {"updates": "none"}})
+
+
+def test_what_is_known_is_listed_once() -> None:
+    with pytest.raises(TruingError) as raised:
+        validate(Recipe, {"nonsense": 1, "rubbish": 2}, "mine.toml")
+    assert str(raised.value).count("known here") == 1
+    assert "unknown key 'rubbish'" in str(raised.value)

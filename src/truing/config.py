@@ -56,6 +56,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TruingError(f"{path}: no such file. Name an existing TOML file.") from None
+    except IsADirectoryError:
+        raise TruingError(f"{path}: is a folder. Name a TOML file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TruingError(f"{path}: not valid TOML: {error}") from None
 
@@ -92,7 +94,8 @@ def validate(cls: type[ConfigT], values: Mapping[str, Any], where: str) -> Confi
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(cls, problem) for problem in error.errors()]
+        said: set[str] = set()
+        lines = [_explain(cls, problem, said) for problem in error.errors()]
         raise TruingError(f"{where}: " + "\n  ".join(lines)) from None
 
 
@@ -102,12 +105,16 @@ def load(cls: type[ConfigT], path: Path | None, overrides: Sequence[str] = ()) -
     return validate(cls, apply_overrides(values, overrides), str(path) if path else "settings")
 
 
-def _explain(cls: type[BaseModel], problem: Any) -> str:
+def _explain(cls: type[BaseModel], problem: Any, said: set[str]) -> str:
+    """A problem in a line. What is known at a place stands with its first unknown key alone: `said` holds what was listed."""
     location = [str(part) for part in problem["loc"]]
     dotted = ".".join(location)
     if problem["type"] == "extra_forbidden":
         known = _fields_at(cls, location[:-1])
-        return f"unknown key '{dotted}'{nearest(location[-1], known)} (known here: {', '.join(sorted(known))})"
+        listed = f" (known here: {', '.join(sorted(known))})"
+        shown = "" if listed in said else listed
+        said.add(listed)
+        return f"unknown key '{dotted}'{nearest(location[-1], known)}{shown}"
     hint = (
         nearest(str(problem["input"]), _QUOTED.findall(problem["ctx"]["expected"])) if problem["type"] == "literal_error" else ""
     )

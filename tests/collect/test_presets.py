@@ -42,7 +42,7 @@ def test_llama2_has_four_degrees_and_safety_bins():
     config = preset("llama2")
     (pair,) = config.tasks
     assert pair.steps_each_side + pair.tie == 4
-    assert config.flags == ("preferred_safe_other_not", "both_safe", "both_unsafe")
+    assert config.flags == ("only_the_better_is_safe", "both_safe", "both_unsafe")
 
 
 def test_helpsteer3_scores_five_attributes_then_prefers_with_a_reason():

@@ -107,6 +107,10 @@ def test_what_does_not_fit_is_said(database, campaign_id):
         add(database, stored)
     with pytest.raises(TruingError, match="line 2: field 'responses'"):
         read_items(b'{"prompt": "q"}\n{"prompt": "q", "responses": 3}')
+    with pytest.raises(TruingError, match=r"line 1: unknown field 'respons'; did you mean 'responses'\?"):
+        read_items(b'{"prompt": "q", "respons": ["a", "b"]}')
+    with pytest.raises(TruingError, match="line 1: Invalid JSON"):
+        read_items(b'{"prompt": "q", ')
     with pytest.raises(ValueError, match="a pair has 2"):
         add_campaign(database, "three", sampled=SampledConfig(policies=("a",), responses=3))
     assert add_campaign(database, "k", tasks=(RankingTask(),), sampled=SampledConfig(policies=("a",), responses=4))

@@ -12,7 +12,7 @@ from truing.errors import TruingError
 from truing.program import lineage
 from truing.program.judged import is_judged, read_folder, read_judged
 from truing.program.recipe import Recipe
-from truing.program.single import run_stage
+from truing.program.single import load_recipe, planned_stages, run_stage
 from truing.records import Guideline, Judgment, PreferencePair
 from truing.store.artifacts import Store
 from truing.store.files import read_json, read_records, write_records
@@ -97,3 +97,13 @@ def test_pairs_without_raters_cannot_leave_one_out(tmp_path):
     file.write_text('{"prompt": "q", "chosen": "a", "rejected": "b"}\n{"prompt": "r", "chosen": "a", "rejected": "b"}\n')
     with pytest.raises(TruingError, match="names no raters or guidelines"):
         freeze(file, tmp_path / "out", **{"preferences.without_raters": ["bob"]})
+
+
+def test_a_verb_counts_the_set_that_it_freezes_first():
+    counted = {
+        (stage, key): planned_stages(stage, load_recipe(None, [], {key: "set"}))
+        for stage in ("preferences", "reward", "redteam")
+        for key in ("data.comparisons", "start_from.preferences")
+    }
+    frozen_first = [place for place, stages in counted.items() if stages == 2]
+    assert frozen_first == [("preferences", "start_from.preferences"), ("reward", "data.comparisons")]

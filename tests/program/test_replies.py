@@ -15,7 +15,7 @@ def request(number, policy):
     return ReplyRequest(reply_id=number, policy=policy, messages=(Message(role="user", content=f"Question {number}"),))
 
 
-def test_requests_of_a_policy_are_sampled_together_and_a_failure_is_told():
+def test_requests_of_a_policy_are_sampled_together_and_a_failure_is_told(caplog):
     batches = []
 
     def respond(policy, conversations, number):
@@ -31,6 +31,7 @@ def test_requests_of_a_policy_are_sampled_together_and_a_failure_is_told():
         (3, WrittenReply(text="b: Question 3")),
         (2, WrittenReply(error="no such model")),
     ]
+    assert caplog.messages == ["broken gave no answer: no such model"]
 
 
 def test_it_serves_until_told_to_stop():
@@ -55,6 +56,11 @@ def test_policies_are_given_as_name_and_model():
     for wrong in (["sft"], ["=x"], ["sft="], ["sft=a", "sft=b"]):
         with pytest.raises(TruingError, match="--policy"):
             named(wrong)
+
+
+def test_a_policy_that_cannot_be_loaded_is_refused_before_anybody_asks(tmp_path):
+    with pytest.raises(TruingError, match="nowhere"):
+        Policies({"base": "embedded", "lost": str(tmp_path / "nowhere")}, SamplingSettings(), seed=0)
 
 
 def test_the_embedded_model_answers_and_equal_requests_get_equal_answers():

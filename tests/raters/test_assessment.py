@@ -106,6 +106,8 @@ def test_bad_rows_are_named_with_their_line(tmp_path: Path) -> None:
     write_records(path, [vote("0", "first", "a"), vote("0", "tie", "a")])
     with pytest.raises(TruingError, match=r"judgments.jsonl:2: 'a' judged '0' in line 1 already"):
         read_judged(tmp_path)
+    with pytest.raises(TruingError, match="lost: no such file or folder"):
+        read_judged(tmp_path / "lost")
     write_records(path, [vote("0", "first", "a"), vote("nowhere", "tie", "a")])
     with pytest.raises(TruingError, match=r"judgments.jsonl:2: comparison 'nowhere'"):
         read_judged(path)

@@ -43,10 +43,11 @@ def convert(
     from truing.collect.exchange.sets import NamedGuideline
     from truing.config import validate
     from truing.records import Guideline
+    from truing.store.files import read_text
 
     values = {"format": format_name, "names": _names(field), "pairs": pairs or [], "bad_rows": bad_rows}
     config = validate(ConvertConfig, values, "options")
-    followed = Guideline(version=guideline_version, text=guideline.read_text(encoding="utf-8")) if guideline else None
+    followed = Guideline(version=guideline_version, text=read_text(guideline)) if guideline else None
     named = NamedGuideline(guideline.stem, followed) if guideline and followed else None
     print_artifact(make_set(source, out, config, guideline=named), as_json=json)
 

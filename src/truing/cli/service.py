@@ -69,6 +69,7 @@ def migrate(
         if direction == "up":
             migrations.upgrade(engine, to or "head")
         else:
+            migrations.check_stopped(engine)
             migrations.downgrade(engine, to or "-1")
         typer.echo(f"schema {before or 'empty'} -> {migrations.current(engine) or 'empty'}")
     finally:
@@ -98,7 +99,9 @@ def campaign(
 
     settings = resolved(read_toml(file), str(file))
     rows = read_items(read_text(items).encode(), f"{items}, ") if items else []
-    text = guideline.read_text(encoding="utf-8") if guideline else None
+    text = read_text(guideline) if guideline else None
+    if database is None and not Path(_location(folder, database)).exists():
+        typer.echo(f"note: {folder} holds no service yet; it is made (another place: --folder, --database)", err=True)
     opened = open_database(_location(folder, database))
     try:
         campaign_id = opened.write(lambda c: make(c, settings, rows, guideline=text, now=time.time()))
@@ -136,8 +139,8 @@ def worker(
     from truing.rollout.sampler import SamplingSettings
 
     models, settings = named(policy), SamplingSettings(temperature=temperature, max_new_tokens=max_new_tokens)
-    policies = Policies(models, settings, seed, load_recipe(recipe, set_ or [], {}))
-    with closing(policies), Client.from_environment(url) as client:
+    resolved = load_recipe(recipe, set_ or [], {})
+    with Client.from_environment(url) as client, closing(Policies(models, settings, seed, resolved)) as policies:
         print_text(f"answering for {', '.join(models)} at {url}; Ctrl-C ends it")
         serve(client, tuple(models), policies.respond, wait=pause)
 

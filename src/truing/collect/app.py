@@ -180,5 +180,5 @@ def _error(request: Request, error: ServiceError) -> Response:
     headings = {401: "Not signed in", 403: "Not allowed", 404: "Not found", 507: "Storage is full"}
     heading = headings.get(error.status, "That did not work")
     frame = {"navigation": (), "path": request.url.path, "account": None, "csrf": ""}
-    page = templates().get_template("service/error.html").render(**frame, heading=heading, message=str(error))
+    page = templates().get_template("service/message.html").render(**frame, heading=heading, message=str(error))
     return HTMLResponse(page, error.status)

@@ -121,7 +121,10 @@ def _newest_guideline(connection: Connection, name: str) -> int | None:
         return None
     found = versions.newest(connection, name)
     if found is None:
-        raise NotFoundError(f"there is no guideline {name!r}. Publish it first, or leave 'guideline' empty.")
+        raise NotFoundError(
+            f"there is no guideline {name!r}. Publish it first (on the page Guidelines, or by --guideline FILE), "
+            "or leave 'guideline' empty."
+        )
     return found.guideline_id
 
 
@@ -248,6 +251,11 @@ def _check_budget(connection: Connection, campaign_id: int, config: CampaignConf
 def _to_sample(connection: Connection, campaign_id: int) -> int:
     of_item = select(func.count(reply.c.item_id.distinct())).join(item, item.c.id == reply.c.item_id)
     return connection.scalar(of_item.where(item.c.campaign_id == campaign_id, reply.c.state != "done")) or 0
+
+
+def is_empty(connection: Connection, campaign_id: int) -> bool:
+    """Whether no item of the campaign has been ready for raters so far."""
+    return connection.scalar(select(slot.c.id).where(slot.c.campaign_id == campaign_id).limit(1)) is None
 
 
 def progress(connection: Connection, campaign_id: int) -> Progress:

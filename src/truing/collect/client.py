@@ -128,8 +128,13 @@ class Client:
         with_judgments: bool = False,
         drop_bad_rows: bool = False,
     ) -> ImportResult:
-        """Send a file in any known format; its comparisons become items, and `with_judgments` its judgments answers."""
+        """Send a file in any known format; its comparisons become items, and `with_judgments` its judgments answers.
+
+        Raises TruingError where there is no such file.
+        """
         path = Path(path)
+        if not path.is_file():
+            raise TruingError(f"{path}: no such file")
         options = {f"field_{key}": name for key, name in (fields or {}).items()}
         options |= {"format": format_name} if format_name else {}
         options |= {"file_name": path.name, "judgments": str(with_judgments).lower(), "drop_bad_rows": str(drop_bad_rows).lower()}

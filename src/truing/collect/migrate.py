@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from alembic import command
@@ -50,6 +52,21 @@ def downgrade(engine: Engine, to: str) -> None:
     """Go down to `to` ("base" = an empty database)."""
     _check_known(engine)
     _run(engine, lambda config: command.downgrade(config, to))
+
+
+def check_stopped(engine: Engine) -> None:
+    """Raise TruingError where a service, or anything else, has this SQLite database open: it would go on under a schema that it
+    does not know. A server's database is not checked.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    engine.dispose()  # its own idle connections count as well
+    with closing(sqlite3.connect(engine.url.database or "", isolation_level=None, timeout=1.0)) as connection:
+        try:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # with WAL, refused while anybody else has the file open
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            raise TruingError(f"{engine.url.database}: in use. Stop the service (and whatever else has it open) first.") from None
 
 
 def _check_known(engine: Engine) -> None:

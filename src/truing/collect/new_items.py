@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError
+from pydantic_core import ErrorDetails
 
 from truing.collect.answers import Answer
 from truing.collect.config import CampaignConfig
 from truing.collect.errors import ServiceError
 from truing.collect.sent import Sent, without_nul
+from truing.errors import nearest
 from truing.records import Prompt, content_hash
 
 
@@ -57,8 +59,17 @@ def _read(line: bytes, where: str) -> NewItem:
         raise ServiceError(f"{where}: this is not UTF-8 text") from None
     except ValidationError as error:
         problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"]) or "row"
-        raise ServiceError(f"{where}: field '{field}': {problem['msg']}") from None
+        raise ServiceError(f"{where}: {_explain(problem)}") from None
+
+
+def _explain(problem: ErrorDetails) -> str:
+    field = ".".join(str(part) for part in problem["loc"])
+    if not field:
+        return problem["msg"]
+    if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+        known = NewItem.model_fields
+        return f"unknown field '{field}'{nearest(field, known)} (known here: {', '.join(sorted(known))})"
+    return f"field '{field}': {problem['msg']}"
 
 
 def check_fits(new: NewItem, config: CampaignConfig, number: int) -> None:

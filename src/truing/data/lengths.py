@@ -96,7 +96,7 @@ def _fit_all(
             if too_long == "error":
                 raise TruingError(
                     f"row {index + 1} has {n_tokens} tokens, more than the {max_tokens} that fit (it begins {name(row)[:60]!r}). "
-                    'Shorten it, or set too_long to "drop" or "truncate_left".'
+                    "Shorten it, or leave such rows out (--set data.too_long=drop) or cut them (truncate_left)."
                 )
             item = cut() if too_long == "truncate_left" else None
             n_truncated += item is not None

@@ -76,6 +76,7 @@ def answers(requests: Sequence[ReplyRequest], respond: Respond) -> list[tuple[Re
         try:
             texts = respond(policy, [request.messages for request in of_policy], of_policy[0].reply_id)
         except TruingError as error:
+            log.warning("%s gave no answer: %s", policy, error)  # a rater is only told to send the message again
             written += [(request, WrittenReply(error=str(error))) for request in of_policy]
             continue
         written += [(request, WrittenReply(text=text)) for request, text in zip(of_policy, texts, strict=True)]
@@ -83,18 +84,22 @@ def answers(requests: Sequence[ReplyRequest], respond: Respond) -> list[tuple[Re
 
 
 class Policies:
-    """Policies in memory, by name, as `recipe` loads and samples from models. Each is loaded on its first use and stays until
-    closed.
+    """Policies in memory, by name, as `recipe` loads and samples from models, until closed. All are loaded at once, so that one
+    that cannot be is known before anybody waits for it: raises TruingError.
     """
 
     def __init__(self, models: Mapping[str, str], settings: SamplingSettings, seed: int, recipe: Recipe | None = None) -> None:
-        self._models, self._settings, self._seed, self._recipe = models, settings, seed, recipe or Recipe()
+        self._settings, self._seed = settings, seed
         self._speakers: dict[str, Speaker] = {}
+        try:
+            for name, model in models.items():
+                self._speakers[name] = Speaker.of(model, recipe or Recipe())
+        except BaseException:
+            self.close()
+            raise
 
     def respond(self, policy: str, conversations: Sequence[Sequence[Message]], number: int) -> list[str]:
         """One answer to each conversation; `number` makes the draw another one each time."""
-        if policy not in self._speakers:
-            self._speakers[policy] = Speaker.of(self._models[policy], self._recipe)
         seed = seed_for(self._seed, "chat", policy, number)
         groups = self._speakers[policy].answers(conversations, 1, self._settings, seed)
         return [group[0].text for group in groups]

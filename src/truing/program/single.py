@@ -33,11 +33,18 @@ def run_stage(
     lock = store.lock()
     try:
         view: View = view_for_terminal() if watch else PlainView(lambda _: None)
-        with Watch(store.root, view, planned=1) as watcher:
+        with Watch(store.root, view, planned=planned_stages(stage, settings)) as watcher:
             use_threads(settings.run.threads)
             return STAGES[stage](Bench(settings, store, watcher, resume, in_rounds=False))
     finally:
         lock.release()
+
+
+def planned_stages(stage: str, recipe: Recipe) -> int:
+    """How many stages a verb takes: a file of judged pairs, or a judgment set, is made a preference set first."""
+    if stage == "preferences":
+        return 1 if recipe.data.comparisons else 2
+    return 2 if recipe.data.comparisons and not recipe.start_from.preferences and stage != "redteam" else 1
 
 
 def load_recipe(recipe: str | Path | None, overrides: Sequence[str], values: Mapping[str, Any]) -> Recipe:

@@ -25,6 +25,8 @@ def read_judged(judgments: Path, comparisons: Path | None = None) -> Judged:
     Raises TruingError naming file and line where a row cannot be used: a wrong field, a comparison that is not there, or a second
     answer of a rater to a comparison that is not marked as a repeat.
     """
+    if not judgments.exists():
+        raise TruingError(f"{judgments}: no such file or folder. Name a preference set, a judgment set, or a file of judgments")
     path = judgments / "judgments.jsonl" if judgments.is_dir() else judgments
     beside = comparisons or path.with_name("comparisons.jsonl")
     if comparisons is None and not beside.exists():

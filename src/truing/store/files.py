@@ -102,6 +102,8 @@ def read_text(path: Path) -> str:
         return raw.decode("utf-8")
     except FileNotFoundError:
         raise TruingError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise TruingError(f"{path}: is a folder. Name a file.") from None
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
         raise TruingError(f"{path}: cannot be read as UTF-8 text: {error}") from None
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from tests.collect.people_world import FIRST, SECOND, TIE, add_account, add_campaign, add_items, answer, take
 
+from truing.collect import judgments
 from truing.collect.adjudication.cases import Vote, case_of, cases, waiting
+from truing.collect.answers import CritiqueAnswer, on_screen
+from truing.collect.config import CritiqueTask, PairTask
+from truing.collect.judgments import Submission
 
 
 def vote(item, rater, verdict, *flags):
@@ -24,6 +28,19 @@ def test_flags_come_first_then_the_most_even_splits_and_agreement_does_not_come(
     assert [c.item_id for c in found] == [4, 3, 2]
     assert [c.is_split for c in found] == [False, True, True]
     assert [round(c.evenness, 3) for c in found] == [0, 0.5, 0.333]
+
+
+def test_a_lead_reads_why_raters_chose(database):
+    campaign_id = add_campaign(database, tasks=(PairTask(), CritiqueTask()))
+    (item_id,) = add_items(database, campaign_id, 1)
+    rater_id = add_account(database, "r1")
+    lease = take(database, campaign_id, rater_id)
+    said = (*on_screen([FIRST], lease.screen_order), CritiqueAnswer(text="It repeats itself."))
+    sent = Submission(lease_id=lease.lease_id, idempotency_key="key-of-one", answers=said, active_s=5.0)
+    database.write(lambda c: judgments.submit(c, rater_id, sent, now=20.0))
+    with database.read() as c:
+        (read,) = case_of(c, item_id).votes
+    assert (read.verdict, read.critique) == ("first", "It repeats itself.")
 
 
 def test_the_queue_reads_current_judgments_of_task_items(database):

@@ -82,6 +82,8 @@ def test_bad_files_are_named_as_the_sender_named_them(service, client, tmp_path)
     assert "/tmp" not in str(raised.value)
     (message,) = client.import_file(campaign_id, bad, drop_bad_rows=True).left_out
     assert message.startswith("mine.jsonl:3:")
+    with pytest.raises(TruingError, match=r"lost\.jsonl: no such file"):
+        client.import_file(campaign_id, tmp_path / "lost.jsonl")
     with pytest.raises(ApiError, match="use one of"):
         client.import_file(campaign_id, FIXTURES.parent / "test_client.py")
 

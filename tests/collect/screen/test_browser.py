@@ -152,6 +152,24 @@ def test_what_is_missing_is_said_and_focused(desk, world):
     assert saved(world) == []
 
 
+def test_enter_sends_after_the_guideline_was_opened_and_closed(desk, world):
+    page = desk((PairTask(),), pairs(2), guideline="main")
+    page.keyboard.press("g")
+    page.locator(".clause-text").first.wait_for()
+    pressed(page, "g", "2")
+    send(page, "Enter")
+    (row,) = wait_for_judgments(page, world, 1)
+    assert row["kind"] == "answer"
+    assert page.locator("#guideline").is_hidden()
+
+
+def test_scores_of_four_answers_do_not_overlap(desk):
+    overall = Attribute(name="overall", low=1, high=7, low_label="very bad", high_label="very good")
+    page = desk((RankingTask(), ScalesTask(attributes=(overall,))), [("one", "two", "three", "four")])
+    assert page.locator(".score").count() == 4
+    assert page.evaluate("[...document.querySelectorAll('.score')].every(row => row.scrollWidth <= row.clientWidth)")
+
+
 def test_ranking_by_digits_ties_and_drag(desk, world):
     page = desk((RankingTask(),), [("one", "two", "three")] * 3)
     pressed(page, "3", "1", "=", "2")

@@ -7,6 +7,7 @@ import random
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
+from tests.collect.people_world import add_campaign
 from tests.collect.screen.serving import COOKIE, service, session_of
 
 from truing.collect import leases
@@ -67,6 +68,13 @@ def test_when_all_is_done_the_page_says_so(client, world):
         lease_id = lease_in(client.get(f"/rate/{world.campaign_id}/next").text)
         client.post("/rate/submit", json=submission(lease_id))
     assert "That was all for you" in client.get(f"/rate/{world.campaign_id}").text
+
+
+def test_a_campaign_without_items_does_not_say_that_all_is_done(client, world):
+    empty = add_campaign(world.database, "empty")
+    page = client.get(f"/rate/{empty}").text
+    assert "Nothing to rate yet" in page
+    assert "That was all for you" not in page
 
 
 def test_keys_are_chosen_on_their_page(client, world):

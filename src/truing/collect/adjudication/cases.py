@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, select
 
+from truing.collect.answers import CritiqueAnswer
 from truing.collect.dashboard.board import MOST_ROWS
 from truing.collect.schema import account, adjudication, judgment
 from truing.collect.verdicts import parse, verdict
@@ -23,6 +24,8 @@ class Vote:
     clause_id: str
     flags: tuple[str, ...]
     skip_reason: str = ""
+    critique: str = ""
+    """What they wrote on the whole."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,17 @@ def _votes(connection: Connection, *conditions: ColumnElement[bool]) -> list[Vot
         .order_by(judgment.c.id.desc())
         .limit(MOST_ROWS)
     )
-    return [
-        Vote(
-            item_id=row.item_id,
-            rater_id=row.pseudonym,
-            verdict=verdict(parse(row.answers)) if row.kind == "answer" else "",
-            clause_id=row.clause,
-            flags=tuple(row.flags),
-            skip_reason=row.skip_reason,
-        )
-        for row in connection.execute(query)
-    ]
+    return [_vote(row) for row in connection.execute(query).mappings()]
+
+
+def _vote(row: RowMapping) -> Vote:
+    answers = parse(row["answers"]) if row["kind"] == "answer" else ()
+    return Vote(
+        item_id=row["item_id"],
+        rater_id=row["pseudonym"],
+        verdict=verdict(answers),
+        clause_id=row["clause"],
+        flags=tuple(row["flags"]),
+        skip_reason=row["skip_reason"],
+        critique="\n".join(answer.text for answer in answers if isinstance(answer, CritiqueAnswer)),
+    )

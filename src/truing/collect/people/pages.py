@@ -96,11 +96,12 @@ def ask_to_erase(visit: Visitor) -> HTMLResponse:
 
 
 @router.post("/me/erase")
-def erase_self(visit: Visitor, form: Form) -> RedirectResponse:
-    """Erase the person who asks, once they have written their pseudonym."""
+def erase_self(visit: Visitor, form: Form) -> HTMLResponse:
+    """Erase the person who asks, once they have written their pseudonym, and say so: their session is gone with them."""
     check_pseudonym(form.get("pseudonym"), visit.account)
     visit.database.write(lambda c: erasure.erase(c, visit.account["id"], now=visit.now, by=visit.account["id"]))
-    return RedirectResponse("/", 303)
+    said = f"What was personal is gone; judgments stay under {visit.account['pseudonym']}. Thank you for your work."
+    return visit.page("service/message.html", heading="You are erased", message=said, navigation=(), account=None)
 
 
 @router.get("/campaigns/{campaign_id}/done")

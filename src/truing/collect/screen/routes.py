@@ -173,8 +173,16 @@ async def _next_part(visit: Visit, campaign_id: int, holding: tuple[str, ...]) -
     except (ConflictError, NotAllowedError) as error:
         return _nothing(visit, "Nothing is handed out just now", str(error))
     if found is None:
-        return _nothing(visit, "That was all for you", "Every item of this campaign that you can rate has been rated. Thank you.")
+        return await run_in_threadpool(_no_more, visit, campaign_id)
     return await run_in_threadpool(_shown, visit, found, row)
+
+
+def _no_more(visit: Visit, campaign_id: int) -> str:
+    with visit.database.read() as connection:
+        is_empty = campaigns.is_empty(connection, campaign_id)
+    if is_empty:
+        return _nothing(visit, "Nothing to rate yet", "No item of this campaign is ready so far. Look again later.")
+    return _nothing(visit, "That was all for you", "Every item of this campaign that you can rate has been rated. Thank you.")
 
 
 def _shown(visit: Visit, found: Lease | Composing | Waiting, row: RowMapping) -> str:

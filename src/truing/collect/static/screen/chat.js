@@ -21,6 +21,7 @@ export class Chat {
   }
 
   async send() {
+    if (chat().dataset.state === "waiting") return;
     const text = chat().querySelector("textarea").value.trim();
     if (!text) return this.say("Write a message first.");
     if (await this.#post(this.path, { text })) this.refresh();

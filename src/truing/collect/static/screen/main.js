@@ -26,6 +26,7 @@ const sent = [];
 const chat = new Chat(campaign, takeNext, say);
 let ranking;
 let ahead;
+let beforeGuideline;
 let takenBack = Promise.resolve();
 
 const outbox = new Outbox(rater, {
@@ -217,6 +218,7 @@ const actions = {
     } catch (error) {
       return say(error.message, true);
     }
+    beforeGuideline = document.activeElement;
     guideline.hidden = false;
     opener.setAttribute("aria-expanded", "true");
     guideline.focus();
@@ -323,10 +325,12 @@ function open(panel, isOpen) {
   if (opener?.hasAttribute("aria-expanded")) opener.setAttribute("aria-expanded", String(isOpen));
 }
 
+// Back to where the rater was: Enter on the button would open the guideline again, and not send the answer.
 function closeGuideline() {
   guideline.hidden = true;
   button("guideline").setAttribute("aria-expanded", "false");
-  button("guideline").focus();
+  if (beforeGuideline?.isConnected && beforeGuideline !== document.body) beforeGuideline.focus({ preventScroll: true });
+  else stage.querySelector("h1")?.focus({ preventScroll: true });
 }
 
 // The better answer's own words to start from; an answer that was begun is left alone.
