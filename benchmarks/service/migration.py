@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def _migrated(location: str, judgments: int) -> dict[str, Any]:
     before = _content(engine)
     kills = [_killed(engine, location) for _ in range(3)]
     unharmed = migrate.current(engine) == first and _content(engine) == before
+    engine.dispose()  # `down` refuses while anybody has the file open
     steps = [_step(location, *way) for way in (("up",), ("down", "--to", first), ("up",))]
     after = _content(engine)
     is_newest = migrate.current(engine) == newest
@@ -109,14 +111,14 @@ def _killed(engine: Engine, location: str) -> bool:
 
 def _locked(location: str) -> Callable[[], bool]:
     """Whether somebody holds SQLite's write lock."""
-    connection = sqlite3.connect(location, timeout=0.0, isolation_level=None)
 
     def is_held() -> bool:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return True
-        connection.execute("ROLLBACK")
+        with closing(sqlite3.connect(location, timeout=0.0, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            connection.execute("ROLLBACK")
         time.sleep(0.001)
         return False
 

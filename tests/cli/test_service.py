@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from truing.cli.app import app
@@ -53,6 +54,15 @@ def test_the_schema_does_not_go_down_under_a_service_that_runs(tmp_path):
     assert (refused.exit_code, "in use. Stop the service" in refused.stderr) == (2, True)
     opened.close()
     assert runner.invoke(app, down).exit_code == 0
+
+
+@pytest.mark.parametrize(("way", "to"), [("up", "nonsense"), ("down", "0012")])
+def test_a_revision_that_there_is_no_way_to_is_said_with_those_that_there_are(tmp_path, way, to):
+    folder = ["--folder", str(tmp_path)]
+    runner.invoke(app, ["collect", "migrate", "up", "--to", "0002", *folder])
+    refused = runner.invoke(app, ["collect", "migrate", way, "--to", to, *folder])
+    assert refused.exit_code == 2
+    assert "The schema is at 0002; revisions, oldest first: 0001, 0002, " in refused.stderr
 
 
 def test_migrating_down_and_up(tmp_path):

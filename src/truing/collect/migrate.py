@@ -11,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -79,9 +80,14 @@ def _check_known(engine: Engine) -> None:
 
 
 def _run(engine: Engine, step: Callable[[Config], None]) -> None:
-    """Run a command in one transaction: a migration that fails leaves the database as it was. Raises TruingError for one."""
+    """Run a command in one transaction: a migration that fails leaves the database as it was. Raises TruingError for one, and
+    where there is no way to the revision asked for.
+    """
     try:
         _run_at_once(engine, step)
+    except CommandError as error:
+        at = current(engine) or "empty"
+        raise TruingError(f"{error}. The schema is at {at}; revisions, oldest first: {', '.join(revisions())}") from None
     except DBAPIError as error:
         raise TruingError(
             f"the database's schema could not be changed: {str(error.orig).strip()}. Nothing was changed. Where its disk is "
