@@ -77,7 +77,7 @@ def serve(found: Place, host: str, port: int, processes: int = 1) -> None:
 
 def _load() -> None:
     """What takes time and is the same in every process: its modules, and its templates compiled."""
-    from truing.collect import app  # noqa: F401
+    from truing.collect import app  # noqa: F401  (only to have it loaded)
     from truing.collect.web import templates
 
     templates()
