@@ -7,27 +7,34 @@ import torch
 from torch import nn
 
 from truing.models import head
+from truing.models.config import LoadSettings
 from truing.models.head import score_tokens
 from truing.models.load import load_policy
+from truing.models.products import has_onednn
 
 
-@pytest.fixture(scope="module")
-def policy(tiny_model_dir):
-    return load_policy(tiny_model_dir)
+@pytest.fixture(
+    scope="module",
+    params=["torch", pytest.param("onednn", marks=pytest.mark.skipif(not has_onednn(), reason="no such kernel in this torch"))],
+)
+def policy(tiny_model_dir, request):
+    return load_policy(tiny_model_dir, LoadSettings(products=request.param))
 
 
 def make_tiles_of_five_rows(monkeypatch, vocabulary):
     monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * vocabulary})
-    monkeypatch.setattr(head, "_TILE_ROWS", 1)
+    for name in ("_TILE_ROWS", "_TILE_ROWS_ONEDNN"):
+        monkeypatch.setattr(head, name, 1)
+    monkeypatch.setattr(head, "_STRIP_ELEMENTS", {"cpu": 2 * vocabulary})
     monkeypatch.setattr(head, "_LINE", 1)
 
 
-def scored(policy, *, tiled, temperature=1.0, summed=False, upstream=(-1, 2), **config):
-    model = copy.deepcopy(policy)
+def scored(policy, *, tiled, temperature=1.0, summed=False, upstream=(-1, 2), dtype=torch.float32, **config):
+    model = copy.deepcopy(policy).to(dtype)
     for name, value in config.items():
         setattr(model.config, name, value)
     generator = torch.Generator().manual_seed(0)
-    hidden_ND = torch.randn(23, model.config.hidden_size, generator=generator, requires_grad=True)
+    hidden_ND = torch.randn(23, model.config.hidden_size, generator=generator).to(dtype).requires_grad_()
     targets_N = torch.randint(0, model.config.vocab_size, (23,), generator=generator)
     scores = score_tokens(model, hidden_ND, targets_N, temperature=temperature, entropy=True, summed=summed, tiled=tiled)
     upstream_N = torch.linspace(*upstream, 23)
@@ -52,6 +59,14 @@ def test_a_sum_needs_no_second_look_at_the_logits(policy, monkeypatch, settings,
     plain = scored(policy, tiled=True, upstream=upstream, **settings)
     for a, b in zip(plain, scored(policy, tiled=True, summed=True, upstream=upstream, **settings), strict=True):
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("summed", [False, True])
+def test_tiles_in_bfloat16_are_as_near_as_its_rounding(policy, monkeypatch, summed):
+    whole = scored(policy, tiled=False, dtype=torch.bfloat16)
+    make_tiles_of_five_rows(monkeypatch, policy.config.vocab_size)
+    for a, b in zip(whole, scored(policy, tiled=True, summed=summed, dtype=torch.bfloat16), strict=True):
+        torch.testing.assert_close(b, a, rtol=0.03, atol=0.01 * float(a.detach().abs().max()))
 
 
 def test_a_head_with_a_bias_and_one_that_is_no_plain_layer(policy, monkeypatch):

@@ -10,6 +10,7 @@ from truing.config import Config
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Attention = Literal["auto", "segments", "rectangles", "flex"]
+Products = Literal["auto", "onednn", "torch"]
 HeadInit = Literal["normal", "zeros"]
 
 
@@ -37,6 +38,12 @@ class LoadSettings(Config):
         description='how unpadded batches attend: "segments" (where tokens stand; cpu), "rectangles" (like lengths together; any '
         'device), "flex" (FlexAttention); "auto" is flex on cuda, segments on a cpu and rectangles elsewhere',
     )
+    products: Products = Field(
+        default="auto",
+        description='what multiplies float32 matrices on a CPU: "torch" (as torch sees fit, mostly MKL) or "onednn"; "auto" is '
+        "onednn where its kernels are wider: on processors with AVX-512 that are not Intel's",
+    )
+    fused_norms: bool = Field(default=True, description="on a CPU, RMS norms in few passes over memory: same result, less time")
     skip_unread: bool = Field(
         default=True,
         description="in the last layer, run only the tokens whose state a loss or a score reads: same result, less work",

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
 from functools import cache
 from typing import Any, NamedTuple, Self
@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from truing.models.products import has_onednn, onednn_linear
 from truing.models.unread import rowwise_modules
 
 _ACTIVE: ContextVar[tuple[FloorCounter, ...]] = ContextVar("active", default=())
@@ -149,13 +150,16 @@ def peak_rate(kind: Kind, threads: int) -> float:
     size = 1024 if kind.device.type == "cpu" else 8192
     generator = torch.Generator(kind.device).manual_seed(0)
     a, b = (torch.randn(size, size, device=kind.device, generator=generator).to(kind.dtype) for _ in range(2))
-    return 2 * size**3 / min(_seconds(a, b) for _ in range(6))
+    ways: list[Callable[[Tensor, Tensor], Tensor]] = [torch.mm]
+    if has_onednn() and kind == Kind(torch.device("cpu"), torch.float32):
+        ways.append(onednn_linear)
+    return 2 * size**3 / min(_seconds(multiply, a, b) for multiply in ways for _ in range(6))
 
 
-def _seconds(a: Tensor, b: Tensor) -> float:
+def _seconds(multiply: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> float:
     _finish(a.device)
     started = time.perf_counter()
-    torch.mm(a, b)
+    multiply(a, b)
     _finish(a.device)
     return time.perf_counter() - started
 

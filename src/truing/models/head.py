@@ -9,7 +9,7 @@ Shapes: N selected positions, D hidden width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -19,10 +19,18 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from truing.models.products import OneDnnLinear, onednn_linear
+
 _TILE_ELEMENTS = {"cpu": 2**22, "cuda": 2**28}
-"""Logits made at once: what a processor's cache holds, what keeps a GPU busy."""
+"""Logits that one product makes: enough to keep a processor busy."""
 _TILE_ROWS = 256
 """... but no fewer positions than make a matrix product worth its start: with 40, a vocabulary of 50,000 took twice as long."""
+_TILE_ROWS_ONEDNN = 128
+"""... and by oneDNN, whose results the allocator can hand out again while they are smaller than 32 MiB."""
+_STRIP_ELEMENTS = {"cpu": 2**19, "cuda": 2**28}
+"""Of these, as many as stay in a processor's cache while a softmax is made of them in float32."""
+_ADDED = 2**22
+"""Numbers of a weight's gradient up to which a product added to it costs less than one that adds on its own."""
 _LINE = 64
 """Numbers that rows of logits are rounded up to: into rows that begin anywhere, products run at half speed (V = 50,257)."""
 
@@ -95,13 +103,14 @@ def score_tokens(
     """
     head: Any = model.get_output_embeddings()
     transform = LogitTransform.of(model, temperature)
-    size = max(_TILE_ROWS, _TILE_ELEMENTS.get(hidden_ND.device.type, 2**24) // head.weight.shape[0])
     if not tiled or len(targets_N) == 0:
         return _score_tile(head, hidden_ND, targets_N, transform, entropy)
-    if type(head) is nn.Linear:
+    if type(head) in (nn.Linear, OneDnnLinear):
+        room = _Room.of(head, hidden_ND)
         # torch leaves Function.apply without types
-        scores = _LinearHead.apply(hidden_ND, head.weight, head.bias, targets_N, transform, entropy, summed, size)  # type: ignore[no-untyped-call]
+        scores = _LinearHead.apply(hidden_ND, head.weight, head.bias, targets_N, transform, entropy, summed, room)  # type: ignore[no-untyped-call]
         return TokenScores(*scores)
+    size = _rows(_TILE_ELEMENTS, head.weight, _TILE_ROWS)
     tiles = [
         TokenScores(*checkpoint(_score_tile, head, hidden, targets, transform, entropy, use_reentrant=False))
         for hidden, targets in zip(hidden_ND.split(size), targets_N.split(size), strict=True)
@@ -134,78 +143,92 @@ class _LinearHead(torch.autograd.Function):
         transform: LogitTransform,
         entropy: bool,
         summed: bool,
-        size: int,
+        room: _Room,
     ) -> tuple[Tensor, Tensor | None]:
         logsumexp_N = hidden_ND.new_empty(len(hidden_ND), dtype=torch.float32)
         logprobs_N = torch.empty_like(logsumexp_N)
         entropy_N = torch.empty_like(logsumexp_N) if entropy else None
-        sums = _Gradients.empty(ctx.needs_input_grad, hidden_ND, bias_V) if summed and any(ctx.needs_input_grad) else None
-        tile = _Tile.empty(min(size, len(hidden_ND)), weight_VD)
-        for start in range(0, len(hidden_ND), size):
-            rows = slice(start, start + size)
-            logits_NV = tile.logits(hidden_ND[rows], weight_VD, bias_V, transform)
-            if entropy_N is not None:
-                entropy_N[rows] = _entropy(logits_NV)
-            kept_NV = logits_NV.clone() if transform.cap is not None and sums is not None else None
-            at_target_N, largest_N1 = logits_NV.gather(1, targets_N[rows, None])[:, 0], logits_NV.amax(-1, keepdim=True)
-            exp_NV = logits_NV.sub_(largest_N1).exp_()
-            total_N = exp_NV.sum(-1)
-            logsumexp_N[rows] = total_N.log().add_(largest_N1[:, 0])
-            logprobs_N[rows] = at_target_N - logsumexp_N[rows]
+        wants_sums = summed and any(ctx.needs_input_grad)
+        sums = _Gradients.empty(ctx.needs_input_grad, hidden_ND, bias_V, room.by_onednn) if wants_sums else None
+        for tile, product_NV in room.products(hidden_ND, weight_VD, bias_V):
+            for rows, floats_NV in room.strips(tile, product_NV, keep=wants_sums):
+                logits_NV = transform.apply_(floats_NV)
+                if entropy_N is not None:
+                    entropy_N[rows] = _entropy(logits_NV)
+                kept_NV = logits_NV.clone() if transform.cap is not None and wants_sums else None
+                at_target_N, largest_N1 = logits_NV.gather(1, targets_N[rows, None])[:, 0], logits_NV.amax(-1, keepdim=True)
+                exp_NV = logits_NV.sub_(largest_N1).exp_()
+                total_N = exp_NV.sum(-1)
+                logsumexp_N[rows] = total_N.log().add_(largest_N1[:, 0])
+                logprobs_N[rows] = at_target_N - logsumexp_N[rows]
+                if wants_sums:
+                    _become_gradient(exp_NV, total_N, targets_N[rows], torch.ones_like(total_N), transform, kept_NV)
             if sums is not None:
-                ones_N = torch.ones_like(total_N)
-                grad_NV = _logits_gradient(exp_NV, total_N, targets_N[rows], ones_N, transform, kept_NV)
-                sums.add_tile(rows, tile.rounded(grad_NV), hidden_ND, weight_VD)
+                sums.add_tile(tile, product_NV, hidden_ND, weight_VD)
         ctx.save_for_backward(hidden_ND, weight_VD, bias_V, targets_N, logsumexp_N)
-        ctx.transform, ctx.size, ctx.sums = transform, size, sums
+        ctx.transform, ctx.room, ctx.sums = transform, room, sums
         if entropy_N is not None:
             ctx.mark_non_differentiable(entropy_N)
         return logprobs_N, entropy_N
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        grad_N, transform, sums = grads[0], ctx.transform, ctx.sums
+        grad_N, transform, room, sums = grads[0], ctx.transform, ctx.room, ctx.sums
         hidden_ND, weight_VD, bias_V, targets_N, logsumexp_N = ctx.saved_tensors
         if sums is not None and bool((grad_N == grad_N[0]).all()):
             ctx.sums = None  # they are scaled in place, so they serve once; a second backward pass makes its own
             return (*sums.scaled_(grad_N[0]).rounded(weight_VD.dtype), *(None,) * 5)
-        gradients = _Gradients.empty(ctx.needs_input_grad, hidden_ND, bias_V)
-        tile = _Tile.empty(min(ctx.size, len(hidden_ND)), weight_VD)
-        for start in range(0, len(hidden_ND), ctx.size):
-            rows = slice(start, start + ctx.size)
-            logits_NV = tile.logits(hidden_ND[rows], weight_VD, bias_V, transform)
-            kept_NV = logits_NV.clone() if transform.cap is not None else None
-            exp_NV, total_N = logits_NV.sub_(logsumexp_N[rows, None]).exp_(), torch.ones_like(logsumexp_N[rows])
-            grad_NV = _logits_gradient(exp_NV, total_N, targets_N[rows], grad_N[rows], transform, kept_NV)
-            gradients.add_tile(rows, tile.rounded(grad_NV), hidden_ND, weight_VD)
+        gradients = _Gradients.empty(ctx.needs_input_grad, hidden_ND, bias_V, room.by_onednn)
+        for tile, product_NV in room.products(hidden_ND, weight_VD, bias_V):
+            for rows, floats_NV in room.strips(tile, product_NV, keep=True):
+                logits_NV = transform.apply_(floats_NV)
+                kept_NV = logits_NV.clone() if transform.cap is not None else None
+                exp_NV, total_N = logits_NV.sub_(logsumexp_N[rows, None]).exp_(), torch.ones_like(logsumexp_N[rows])
+                _become_gradient(exp_NV, total_N, targets_N[rows], grad_N[rows], transform, kept_NV)
+            gradients.add_tile(tile, product_NV, hidden_ND, weight_VD)
         return (*gradients.rounded(weight_VD.dtype), *(None,) * 5)
 
 
-class _Tile(NamedTuple):
-    """Room for a tile of logits, used again for the next: as the product leaves them, and in float32 (the same, where it is)."""
+class _Room(NamedTuple):
+    """How many rows of logits are made at once (a tile), and looked at in float32 at once (a strip of it)."""
 
-    product_NV: Tensor
-    float_NV: Tensor
+    tile_rows: int
+    strip_rows: int
+    by_onednn: bool
 
     @classmethod
-    def empty(cls, rows: int, weight_VD: Tensor) -> _Tile:
-        shape = (rows, -(-len(weight_VD) // _LINE) * _LINE)
-        product_NV = weight_VD.new_empty(shape)[:, : len(weight_VD)]
-        is_float = weight_VD.dtype == torch.float32
-        return cls(product_NV, product_NV if is_float else weight_VD.new_empty(shape, dtype=torch.float32)[:, : len(weight_VD)])
+    def of(cls, head: nn.Linear, hidden_ND: Tensor) -> _Room:
+        by_onednn = isinstance(head, OneDnnLinear) and head.suits(hidden_ND)
+        tile_rows = _rows(_TILE_ELEMENTS, head.weight, _TILE_ROWS_ONEDNN if by_onednn else _TILE_ROWS)
+        return cls(tile_rows, min(tile_rows, _rows(_STRIP_ELEMENTS, head.weight, 1)), by_onednn)
 
-    def logits(self, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, transform: LogitTransform) -> Tensor:
-        """In float32; the next call overwrites them."""
-        with torch.no_grad():
-            product_NV = torch.mm(hidden_ND, weight_VD.T, out=self.product_NV[: len(hidden_ND)])
-            if bias_V is not None:
-                product_NV += bias_V
-            logits_NV = self.float_NV[: len(hidden_ND)]
-            return transform.apply_(logits_NV if self.float_NV is self.product_NV else logits_NV.copy_(product_NV))
+    def products(self, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
+        """The head's output, tile by tile; the next overwrites it."""
+        shape = (min(self.tile_rows, len(hidden_ND)), -(-len(weight_VD) // _LINE) * _LINE)
+        # oneDNN takes room of its own, of which the allocator hands out the same again
+        room_NV = None if self.by_onednn else weight_VD.new_empty(shape)[:, : len(weight_VD)]
+        for start in range(0, len(hidden_ND), self.tile_rows):
+            rows = slice(start, start + self.tile_rows)
+            if room_NV is None:
+                yield rows, onednn_linear(hidden_ND[rows], weight_VD, bias_V)
+                continue
+            product_NV = torch.mm(hidden_ND[rows], weight_VD.T, out=room_NV[: len(hidden_ND[rows])])
+            yield rows, product_NV if bias_V is None else product_NV.add_(bias_V)
 
-    def rounded(self, grad_NV: Tensor) -> Tensor:
-        """Their gradient in the precision of the weights."""
-        return grad_NV if self.float_NV is self.product_NV else self.product_NV[: len(grad_NV)].copy_(grad_NV)
+    def strips(self, tile: slice, product_NV: Tensor, *, keep: bool) -> Iterator[tuple[slice, Tensor]]:
+        """The tile's rows in float32, a strip at a time. What is written there goes into the tile if they are to `keep`."""
+        is_float = product_NV.dtype == torch.float32
+        room_NV = None if is_float else torch.empty_like(product_NV[: self.strip_rows], dtype=torch.float32)
+        for start in range(0, len(product_NV), self.strip_rows):
+            strip_NV = product_NV[start : start + self.strip_rows]
+            floats_NV = strip_NV if room_NV is None else room_NV[: len(strip_NV)].copy_(strip_NV)
+            yield slice(tile.start + start, tile.start + start + len(strip_NV)), floats_NV
+            if keep and room_NV is not None:
+                strip_NV.copy_(floats_NV)
+
+
+def _rows(elements: Mapping[str, int], weight_VD: Tensor, least: int) -> int:
+    return max(least, elements.get(weight_VD.device.type, 2**24) // len(weight_VD))
 
 
 @dataclass
@@ -219,21 +242,26 @@ class _Gradients:
     hidden_ND: Tensor | None
     needs_weight: bool
     needs_bias: bool
+    by_onednn: bool
     weight_VD: Tensor | None = None
     bias_V: Tensor | None = None
 
     @classmethod
-    def empty(cls, is_needed: Sequence[bool], hidden_ND: Tensor, bias_V: Tensor | None) -> _Gradients:
-        return cls(torch.empty_like(hidden_ND) if is_needed[0] else None, is_needed[1], bias_V is not None and is_needed[2])
+    def empty(cls, is_needed: Sequence[bool], hidden_ND: Tensor, bias_V: Tensor | None, by_onednn: bool) -> _Gradients:
+        of_hidden_ND = torch.empty_like(hidden_ND) if is_needed[0] else None
+        return cls(of_hidden_ND, is_needed[1], bias_V is not None and is_needed[2], by_onednn)
 
     def add_tile(self, rows: slice, grad_NV: Tensor, hidden_ND: Tensor, weight_VD: Tensor) -> None:
         if self.needs_bias:
             tile_V = grad_NV.sum(0, dtype=torch.float32)
             self.bias_V = tile_V if self.bias_V is None else self.bias_V.add_(tile_V)
         if self.hidden_ND is not None:
-            torch.mm(grad_NV, weight_VD, out=self.hidden_ND[rows])
+            if self.by_onednn:
+                self.hidden_ND[rows] = onednn_linear(grad_NV, weight_VD.T)
+            else:
+                torch.mm(grad_NV, weight_VD, out=self.hidden_ND[rows])
         if self.needs_weight:
-            self.weight_VD = _plus_product(self.weight_VD, grad_NV, hidden_ND[rows])
+            self.weight_VD = _plus_product(self.weight_VD, grad_NV, hidden_ND[rows], self.by_onednn)
 
     def scaled_(self, factor: Tensor) -> Self:
         """All of them times `factor`, in place."""
@@ -250,20 +278,22 @@ class _Gradients:
         return hidden_ND, weight_VD, bias_V
 
 
-def _logits_gradient(
+def _become_gradient(
     exp_NV: Tensor, total_N: Tensor, targets_N: Tensor, grad_N: Tensor, transform: LogitTransform, drawn_from_NV: Tensor | None
-) -> Tensor:
-    """`grad_N` times the gradient of the log-probabilities, with respect to the head's output.
-
-    Overwrites `exp_NV`, whose rows are the distribution times `total_N`. With a cap it needs the transformed logits.
+) -> None:
+    """Overwrite `exp_NV`, whose rows are the distribution times `total_N`, with `grad_N` times the gradient of the
+    log-probabilities with respect to the head's output. With a cap it needs the transformed logits.
     """
     grad_NV = exp_NV.mul_(-(grad_N / total_N)[:, None])
     grad_NV.scatter_add_(1, targets_N[:, None], grad_N[:, None])
-    return transform.backward_(grad_NV, drawn_from_NV)
+    transform.backward_(grad_NV, drawn_from_NV)
 
 
-def _plus_product(total_VD: Tensor | None, grad_NV: Tensor, hidden_ND: Tensor) -> Tensor:
+def _plus_product(total_VD: Tensor | None, grad_NV: Tensor, hidden_ND: Tensor, by_onednn: bool) -> Tensor:
     """total + grad^T hidden, summed in float32; the product itself where there is no total yet."""
+    if by_onednn and (total_VD is None or total_VD.numel() <= _ADDED):
+        product_VD = onednn_linear(grad_NV.T, hidden_ND.T)
+        return product_VD if total_VD is None else total_VD.add_(product_VD)
     if total_VD is None:
         return grad_NV.T @ hidden_ND
     if total_VD.dtype == grad_NV.dtype == torch.float32:

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -31,7 +31,9 @@ from truing.models.attention import ATTENTION, FLEX_ATTENTION, SEGMENT_ATTENTION
 from truing.models.config import Attention, HeadInit, LoadSettings
 from truing.models.durable import durable_folder
 from truing.models.lora import has_adapters, merged_tensors, save_adapter
+from truing.models.norms import fuse_norms
 from truing.models.probe import require_ragged
+from truing.models.products import has_onednn, is_faster_by_onednn, multiply_by_onednn
 from truing.models.segments import kernel
 from truing.models.unread import skip_unread
 
@@ -91,6 +93,17 @@ def choose_attention(settings: LoadSettings, device: torch.device) -> str:
     if way == "segments":
         kernel()  # where torch lacks it, that is said now
     return {"segments": SEGMENT_ATTENTION, "rectangles": ATTENTION, "flex": FLEX_ATTENTION}[way]
+
+
+def choose_products(settings: LoadSettings, device: torch.device) -> Literal["onednn", "torch"]:
+    """What multiplies float32 matrices. Raises TruingError where it cannot."""
+    if settings.products == "auto":
+        return "onednn" if device.type == "cpu" and is_faster_by_onednn() else "torch"
+    if settings.products == "onednn" and device.type != "cpu":
+        raise TruingError(f'products = "onednn": multiplies on a CPU, not on {device}; use "torch" or "auto"')
+    if settings.products == "onednn" and not has_onednn():
+        raise TruingError(f'products = "onednn": torch {torch.__version__} has no such kernel; use "torch" or "auto"')
+    return settings.products
 
 
 def load_tokenizer(
@@ -202,6 +215,10 @@ def _read(auto: Any, path: str | Path, settings: LoadSettings, may_lack: tuple[s
     if broken:
         raise TruingError(f"{where}: weights are missing or have the wrong shape: {', '.join(broken[:3])} ({len(broken)} in all)")
     policy: PreTrainedModel = model.to(device).eval()
+    if choose_products(settings, device) == "onednn":
+        multiply_by_onednn(policy)
+    if settings.fused_norms and device.type == "cpu":
+        fuse_norms(policy)
     if settings.skip_unread:
         skip_unread(policy)
     return policy

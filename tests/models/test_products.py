@@ -1,0 +1,110 @@
+"""Linear layers on oneDNN: the numbers and gradients of torch's own products, and where they are used."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.models.test_unread import assert_same, loss_and_gradients
+from torch import nn
+
+from truing.errors import TruingError
+from truing.models import products
+from truing.models.config import LoadSettings, LoRASettings
+from truing.models.load import choose_products, load_policy
+from truing.models.lora import add_adapters
+from truing.models.products import OneDnnLinear, has_onednn, onednn_linear
+
+CPU = torch.device("cpu")
+
+needs_onednn = pytest.mark.skipif(not has_onednn(), reason="this torch multiplies no float32 matrices by oneDNN")
+
+
+@pytest.fixture
+def both(tiny_model_dir):
+    return [load_policy(tiny_model_dir, LoadSettings(products=name)) for name in ("onednn", "torch")]
+
+
+@needs_onednn
+@settings(max_examples=40, deadline=None)
+@given(st.integers(16, 70), st.integers(1, 70), st.integers(1, 70), st.booleans(), st.booleans())
+def test_a_layer_gives_what_torch_gives(rows, inputs, outputs, has_bias, is_strided):
+    torch.manual_seed(rows)
+    plain = nn.Linear(inputs, outputs, bias=has_bias)
+    fast = copy.deepcopy(plain)
+    fast.__class__ = OneDnnLinear
+    x_ND = torch.randn(inputs, rows).T if is_strided else torch.randn(rows, inputs)
+    upstream_NM = torch.randn(outputs, rows).T if is_strided else torch.randn(rows, outputs)
+    results = []
+    for layer in (plain, fast):
+        x = x_ND.clone(memory_format=torch.preserve_format).requires_grad_()
+        out = layer(x)
+        out.backward(upstream_NM)
+        results.append([out, x.grad, *(weight.grad for weight in layer.parameters())])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+@needs_onednn
+def test_it_runs_what_it_says(monkeypatch):
+    calls = []
+    monkeypatch.setattr(products, "onednn_linear", lambda *args: calls.append(1) or onednn_linear(*args))
+    layer = nn.Linear(8, 8)
+    layer.__class__ = OneDnnLinear
+    layer(torch.randn(2, 8, 8, requires_grad=True)).sum().backward()
+    assert len(calls) == 3  # forward, of the input, of the weight
+    layer(torch.randn(2, 8))
+    assert len(calls) == 3  # few rows
+    layer.bfloat16()(torch.randn(16, 8).bfloat16())
+    assert len(calls) == 3
+
+
+@needs_onednn
+def test_a_model_on_onednn_is_the_same_model(both):
+    fast, plain = both
+    assert any(type(module) is OneDnnLinear for module in fast.base_model.modules())
+    assert type(fast.get_output_embeddings()) is OneDnnLinear
+    assert not any(type(module) is OneDnnLinear for module in plain.modules())
+    assert_same(*map(loss_and_gradients, both))
+
+
+@needs_onednn
+def test_adapters_go_on_layers_that_run_on_onednn(both):
+    pytest.importorskip("peft")
+    for model in both:
+        add_adapters(model, LoRASettings(rank=2), seed=0)
+    assert_same(*map(loss_and_gradients, both))
+
+
+def test_auto_takes_what_is_wider(monkeypatch):
+    monkeypatch.setattr(products, "has_onednn", lambda: True)
+    for vendor, capability, is_faster in (
+        ("vendor_id\t: AuthenticAMD", "AVX512", True),
+        ("vendor_id\t: GenuineIntel", "AVX512", False),
+        ("vendor_id\t: AuthenticAMD", "AVX2", False),
+    ):
+        monkeypatch.setattr(products, "_vendor", lambda vendor=vendor: vendor)
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        products.is_faster_by_onednn.cache_clear()
+        assert products.is_faster_by_onednn() is is_faster
+    products.is_faster_by_onednn.cache_clear()
+
+
+def test_the_vendor_is_read_where_linux_tells_it(monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t: 1\n")
+    monkeypatch.setattr(products, "_CPU_INFO", tmp_path / "cpuinfo")
+    assert "AMD" in products._vendor()
+    monkeypatch.setattr(products, "_CPU_INFO", tmp_path / "absent")
+    assert isinstance(products._vendor(), str)
+
+
+def test_it_is_refused_where_it_cannot_run(monkeypatch):
+    assert choose_products(LoadSettings(), torch.device("cuda")) == "torch"
+    with pytest.raises(TruingError, match='on a CPU, not on cuda; use "torch"'):
+        choose_products(LoadSettings(products="onednn"), torch.device("cuda"))
+    monkeypatch.setattr(products, "_kernel", lambda: None)
+    with pytest.raises(TruingError, match='no such kernel; use "torch"'):
+        choose_products(LoadSettings(products="onednn"), CPU)
+    with pytest.raises(TruingError, match=r"lacks mkldnn\._linear_pointwise"):
+        onednn_linear(torch.ones(1, 1), torch.ones(1, 1))
