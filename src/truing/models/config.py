@@ -9,7 +9,7 @@ from pydantic import Field
 from truing.config import Config
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-Attention = Literal["auto", "segments", "rectangles", "flex"]
+Attention = Literal["auto", "segments", "blocks", "rectangles", "flex"]
 Products = Literal["auto", "onednn", "torch"]
 HeadInit = Literal["normal", "zeros"]
 
@@ -35,8 +35,9 @@ class LoadSettings(Config):
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model; only if you trust it")
     attention: Attention = Field(
         default="auto",
-        description='how unpadded batches attend: "segments" (where tokens stand; cpu), "rectangles" (like lengths together; any '
-        'device), "flex" (FlexAttention); "auto" is flex on cuda, segments on a cpu and rectangles elsewhere',
+        description='how unpadded batches attend: "segments" (where tokens stand; cpu), "blocks" (of queries, in bfloat16; cpu), '
+        '"rectangles" (like lengths together; any device), "flex" (FlexAttention); "auto" is flex on cuda, segments on a cpu '
+        "(blocks with bfloat16 where it has instructions for it) and rectangles elsewhere",
     )
     products: Products = Field(
         default="auto",

@@ -27,7 +27,8 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from truing.errors import TruingError
-from truing.models.attention import ATTENTION, FLEX_ATTENTION, SEGMENT_ATTENTION
+from truing.models.attention import ATTENTION, BLOCK_ATTENTION, FLEX_ATTENTION, SEGMENT_ATTENTION
+from truing.models.blocks import is_faster_in_blocks
 from truing.models.config import Attention, HeadInit, LoadSettings
 from truing.models.durable import durable_folder
 from truing.models.lora import has_adapters, merged_tensors, save_adapter
@@ -39,6 +40,12 @@ from truing.models.unread import skip_unread
 
 _ATTENTION_OF_DEVICE: dict[str, Attention] = {"cuda": "flex", "cpu": "segments"}
 """Where it is left to Truing; "rectangles" on others."""
+_ATTENTION_NAMES = {
+    "segments": SEGMENT_ATTENTION,
+    "blocks": BLOCK_ATTENTION,
+    "rectangles": ATTENTION,
+    "flex": FLEX_ATTENTION,
+}
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -84,15 +91,20 @@ def choose_dtype(settings: LoadSettings, device: torch.device) -> torch.dtype:
 def choose_attention(settings: LoadSettings, device: torch.device) -> str:
     """The name under which transformers finds the attention that settings ask for. Raises TruingError where it cannot train."""
     way = settings.attention
+    is_bfloat16 = choose_dtype(settings, device) == torch.bfloat16
     if way == "auto":
         way = _ATTENTION_OF_DEVICE.get(device.type, "rectangles")
+        if way == "segments" and is_bfloat16 and is_faster_in_blocks():
+            way = "blocks"
     elif way == "flex" and device.type == "cpu":
         raise TruingError('attention = "flex": FlexAttention has no backward pass on a CPU; use "segments" or "auto"')
-    elif way == "segments" and device.type != "cpu":
-        raise TruingError(f'attention = "segments": runs on a CPU, not on {device}; use "rectangles" or "auto"')
+    elif way in ("segments", "blocks") and device.type != "cpu":
+        raise TruingError(f'attention = "{way}": runs on a CPU, not on {device}; use "rectangles" or "auto"')
+    elif way == "blocks" and not is_bfloat16:
+        raise TruingError('attention = "blocks": multiplies in bfloat16; set dtype = "bfloat16", or use "segments" or "auto"')
     if way == "segments":
         kernel()  # where torch lacks it, that is said now
-    return {"segments": SEGMENT_ATTENTION, "rectangles": ATTENTION, "flex": FLEX_ATTENTION}[way]
+    return _ATTENTION_NAMES[way]
 
 
 def choose_products(settings: LoadSettings, device: torch.device) -> Literal["onednn", "torch"]:

@@ -11,10 +11,8 @@ Shapes: N rows, D inputs, M outputs.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +23,6 @@ from truing.errors import TruingError
 
 _ROWS = 16
 """Rows from which on oneDNN is the faster: it takes 10 microseconds to get going (measured)."""
-_CPU_INFO = Path("/proc/cpuinfo")
 
 
 @cache
@@ -42,18 +39,16 @@ def has_onednn() -> bool:
     return _kernel() is not None
 
 
-@cache
+def processor() -> dict[str, Any]:
+    """What torch knows of this CPU: `cpu_name` and which instructions it has; nothing where this torch does not tell."""
+    tell: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return tell()
+
+
 def is_faster_by_onednn() -> bool:
     """Whether oneDNN has wider kernels than torch's own library here: AVX-512, but not by Intel."""
-    return has_onednn() and torch.backends.cpu.get_cpu_capability() == "AVX512" and "Intel" not in _vendor()
-
-
-def _vendor() -> str:
-    try:
-        lines = _CPU_INFO.read_text().splitlines()
-    except OSError:
-        return platform.processor()  # tells it on Windows
-    return next((line for line in lines if line.startswith("vendor_id")), "")
+    cpu = processor()
+    return has_onednn() and bool(cpu.get("avx512_f")) and "Intel" not in cpu["cpu_name"]
 
 
 def onednn_linear(x_ND: Tensor, weight_MD: Tensor, bias_M: Tensor | None = None) -> Tensor:
