@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from truing.models import head
+from truing.models import head, products
 from truing.models.config import LoadSettings
 from truing.models.head import score_tokens
 from truing.models.load import load_policy
@@ -22,6 +22,7 @@ def policy(tiny_model_dir, request):
 
 
 def make_tiles_of_five_rows(monkeypatch, vocabulary):
+    monkeypatch.setattr(products, "_LEAST", 0)
     monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * vocabulary})
     for name in ("_TILE_ROWS", "_TILE_ROWS_ONEDNN"):
         monkeypatch.setattr(head, name, 1)

@@ -13,6 +13,12 @@ from truing.models.load import load_policy, load_scorer, load_tokenizer, save_mo
 from truing.models.norms import RMSNorm, fuse_norms
 
 
+@pytest.fixture(autouse=True)
+def small_norms(monkeypatch):
+    """So that a few numbers are enough."""
+    monkeypatch.setattr(norms, "_LEAST", 0)
+
+
 class PlainRMSNorm(nn.Module):
     """As models write it; `offset` as some do whose weights are around zero."""
 
@@ -64,6 +70,14 @@ def test_in_bfloat16_it_is_no_further_from_the_truth_than_the_formula_in_single_
     truth = results(exact, torch.float64)
     for ours, theirs in zip(errors(RMSNorm(plain.weight, 1e-6)), errors(plain), strict=True):
         assert ours <= 1.05 * theirs
+
+
+def test_few_numbers_go_the_plain_way(monkeypatch):
+    plain = PlainRMSNorm(8)
+    x = torch.randn(3, 8)
+    monkeypatch.setattr(norms, "_LEAST", x.numel() + 1)
+    monkeypatch.setattr(norms, "_RMSNorm", None)  # would fail
+    torch.testing.assert_close(RMSNorm(plain.weight, 1e-6)(x), plain(x))
 
 
 def test_only_norms_that_mean_the_same_are_replaced():

@@ -69,8 +69,9 @@ class Blocks(NamedTuple):
         batches = tuple(_batch(size, blocks, heads, key_heads) for size, blocks in of_size.items())
         query_S = torch.cat([batch.query_RHL.flatten() for batch in batches])
         key_K = torch.cat([batch.key_RHC.flatten() for batch in batches])
+        is_own_S = torch.cat([torch.ones(batch.query_RHL.numel()).index_fill_(0, batch.padding, 0) for batch in batches]).bool()
         slot_of_query = torch.full((n_tokens * heads,), len(query_S))
-        slot_of_query[query_S.flip(0)] = torch.arange(len(query_S)).flip(0)  # padding comes after what it repeats
+        slot_of_query[query_S[is_own_S]] = is_own_S.nonzero()[:, 0]
         counts = torch.bincount(key_K, minlength=n_tokens * key_heads)
         return cls(batches, slot_of_query, key_K.argsort(stable=True), counts.cumsum(0) - counts)
 
@@ -80,7 +81,7 @@ class _Block(NamedTuple):
     keys: np.ndarray
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def laid_out(segments: tuple[Segment, ...], heads: int, key_heads: int) -> Blocks:
     """`Blocks.of_segments`, made once for all layers that see the same segments."""
     return Blocks.of_segments(segments, heads, key_heads)

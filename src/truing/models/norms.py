@@ -18,6 +18,8 @@ from transformers import PreTrainedModel
 
 _CHUNK = 1024
 """Rows."""
+_LEAST = 2**17
+"""Numbers from which on passes over memory cost more than starting operations (measured)."""
 
 
 class RMSNorm(nn.Module):
@@ -30,6 +32,9 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to the same, in its dtype."""
+        if x.numel() < _LEAST:
+            floats = x.float()
+            return self.weight * (floats * torch.rsqrt(floats.pow(2).mean(-1, keepdim=True) + self.eps)).to(x.dtype)
         # torch leaves Function.apply without types
         normed: Tensor = _RMSNorm.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
         return normed

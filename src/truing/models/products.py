@@ -21,8 +21,8 @@ from transformers import PreTrainedModel
 
 from truing.errors import TruingError
 
-_ROWS = 16
-"""Rows from which on oneDNN is the faster: it takes 10 microseconds to get going (measured)."""
+_LEAST = 2**21
+"""Multiplications from which on oneDNN is the faster: it takes 10 microseconds to get going (measured)."""
 
 
 @cache
@@ -66,7 +66,7 @@ def onednn_linear(x_ND: Tensor, weight_MD: Tensor, bias_M: Tensor | None = None)
 
 
 class OneDnnLinear(nn.Linear):
-    """A linear layer whose float32 products run on oneDNN, forward and back; few rows and other types as in its base class."""
+    """A linear layer whose float32 products run on oneDNN, forward and back; small ones and other types as in its base class."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch names it so)
         """[..., D] to [..., M]."""
@@ -80,7 +80,7 @@ class OneDnnLinear(nn.Linear):
     def suits(self, input: Tensor) -> bool:  # noqa: A002
         """Whether this input [..., D] goes to oneDNN."""
         is_float = input.dtype == self.weight.dtype == torch.float32
-        is_large = input.numel() >= _ROWS * self.in_features
+        is_large = input.numel() * self.out_features >= _LEAST
         return is_float and is_large and input.device.type == "cpu" and self.weight.is_contiguous()
 
 
