@@ -68,6 +68,7 @@ def cases() -> list[harness.Case]:
             figure={"float32": figure, "bfloat16": figure},
             job={"engine": engine, "completions": completions},
             parity_job={"weights": "endless", "completions": min(COMPLETIONS)},
+            fixed_threads=engine == "vllm",
         )
         for engine, (peer, script, figure) in ENGINES.items()
         for completions in COMPLETIONS

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ class Case:
     """What it changes in the job."""
     parity_job: Mapping[str, Any] = field(default_factory=dict)
     """What parity is shown on in its place, where the sides are not the same model."""
+    fixed_threads: bool = False
+    """Whether the peer keeps the threads that it started with, and so is started for each number of them."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,6 @@ class _Bench:
         self._job = {
             "device": settings.device,
             "optimiser": OPTIMISER,
-            "threads": max(settings.threads),
             "scratch": str(folder),
             **job,
         }
@@ -113,9 +115,10 @@ class _Bench:
     def rows(self, case: Case) -> Iterator[dict[str, Any]]:
         """The case in every precision; a row without figures where the sides disagree."""
         parity = self._stand_in(case) if case.parity_job else None
-        for dtype in self._settings.dtypes if parity else dict.fromkeys(("float32", *self._settings.dtypes)):
-            with self._sides(case, dtype) as (ours, peer):
-                first = {"ours": self._once(ours, {}), "peer": self._once(peer, case.tuning[0])}
+        dtypes = self._settings.dtypes if parity else dict.fromkeys(("float32", *self._settings.dtypes))
+        for dtype, threads in product(dtypes, self._starts(case)):
+            with self._sides(case, dtype, max(threads)) as (ours, peer):
+                first = {"ours": _once(ours, {}, threads), "peer": _once(peer, case.tuning[0], threads)}
                 if parity is None:
                     parity = self._compare(case, ours, peer)
                 elif not case.parity_job:
@@ -124,14 +127,18 @@ class _Bench:
                     yield {"dtype": dtype, "threads": 1, "parity": parity, **dict.fromkeys(MISSING)}
                     return
                 if dtype in self._settings.dtypes:
-                    rows = self._rows(case, dtype, ours, peer, first)
+                    rows = self._rows(case, dtype, threads, ours, peer, first)
                     yield from ({**row, "parity": parity} for row in rows)
+
+    def _starts(self, case: Case) -> Sequence[Sequence[int]]:
+        """Numbers of threads that the same processes serve."""
+        return [(n,) for n in self._settings.threads] if case.fixed_threads else [self._settings.threads]
 
     def _stand_in(self, case: Case) -> dict[str, Any]:
         """Parity of what stands in for this case; shown once, where several cases have the same."""
         other = replace(case, job={**case.job, **case.parity_job}, parity_job={})
         if (key := _key(other)) not in self._parities:
-            with self._sides(other, "float32") as (ours, peer):
+            with self._sides(other, "float32", max(self._settings.threads)) as (ours, peer):
                 self._compare(other, ours, peer)
         return self._parities[key]
 
@@ -143,24 +150,24 @@ class _Bench:
         return row
 
     def _rows(
-        self, case: Case, dtype: str, ours: Worker, peer: Worker, first: dict[str, dict[str, Any]]
+        self, case: Case, dtype: str, threads: Sequence[int], ours: Worker, peer: Worker, first: dict[str, dict[str, Any]]
     ) -> Iterator[dict[str, Any]]:
         tuned = [{"settings": case.tuning[0], "seconds": first["peer"]["seconds"]}]
         tries = [] if self._settings.quick or len(case.tuning) == 1 else case.tuning
-        tuned += [{"settings": tried, "seconds": self._once(peer, tried)["seconds"]} for tried in tries]
+        tuned += [{"settings": tried, "seconds": _once(peer, tried, threads)["seconds"]} for tried in tries]
         best = min(tuned, key=lambda tried: tried["seconds"])["settings"]
         if best != case.tuning[0]:
-            with self._peer(case, dtype) as fresh:
-                first["peer"] = self._once(fresh, best)
-        for threads in self._settings.threads:
-            ours.run(threads, {"seed": SEED})
+            with self._peer(case, dtype, max(threads)) as fresh:
+                first["peer"] = _once(fresh, best, threads)
+        for number in threads:
+            ours.run(number, {"seed": SEED})
             pairs = [
-                (ours.run(threads, {"seed": seed}), peer.run(threads, {**best, "seed": seed}))
+                (ours.run(number, {"seed": seed}), peer.run(number, {**best, "seed": seed}))
                 for seed in range(1, self._settings.repeats + 1)
             ]
             yield {
                 "dtype": dtype,
-                "threads": threads,
+                "threads": number,
                 "figure": case.figure[dtype],
                 **_compared(pairs, per_token=self._work.per_token),
                 **_memory(first),
@@ -169,24 +176,25 @@ class _Bench:
                 "versions": {"ours": ours.versions, "peer": peer.versions},
             }
 
-    def _once(self, worker: Worker, settings: Mapping[str, Any]) -> dict[str, Any]:
-        done = worker.run(self._settings.threads[0], {**settings, "seed": SEED})
-        return {**done, "baseline_bytes": worker.baseline_bytes}
-
     @contextmanager
-    def _sides(self, case: Case, dtype: str) -> Iterator[tuple[Worker, Worker]]:
-        with self._ours(case, dtype) as ours, self._peer(case, dtype) as peer:
+    def _sides(self, case: Case, dtype: str, threads: int) -> Iterator[tuple[Worker, Worker]]:
+        with self._ours(case, dtype, threads) as ours, self._peer(case, dtype, threads) as peer:
             yield ours, peer
 
-    def _ours(self, case: Case, dtype: str) -> Worker:
-        return self._start(case, [sys.executable, "-m", self._work.ours], dtype, "ours")
+    def _ours(self, case: Case, dtype: str, threads: int) -> Worker:
+        return self._start(case, [sys.executable, "-m", self._work.ours], dtype, threads, "ours")
 
-    def _peer(self, case: Case, dtype: str) -> Worker:
-        return self._start(case, [str(interpreter(case.peer)), f"{PEERS}/{case.script}"], dtype, "peer")
+    def _peer(self, case: Case, dtype: str, threads: int) -> Worker:
+        return self._start(case, [str(interpreter(case.peer)), f"{PEERS}/{case.script}"], dtype, threads, "peer")
 
-    def _start(self, case: Case, command: list[str], dtype: str, side: str) -> Worker:
-        job = {**self._job, **case.job, "dtype": dtype}
+    def _start(self, case: Case, command: list[str], dtype: str, threads: int, side: str) -> Worker:
+        job = {**self._job, **case.job, "dtype": dtype, "threads": threads}
         return Worker(command, job, self._folder / f"{side}-{dtype}.json", inherit_path=side == "ours")
+
+
+def _once(worker: Worker, settings: Mapping[str, Any], threads: Sequence[int]) -> dict[str, Any]:
+    done = worker.run(threads[0], {**settings, "seed": SEED})
+    return {**done, "baseline_bytes": worker.baseline_bytes}
 
 
 def _key(case: Case) -> str:

@@ -1,4 +1,7 @@
-from benchmarks.paired.harness import MISSING, _compared, headline, slowest
+from pathlib import Path
+
+from benchmarks.paired.harness import MISSING, Case, Work, _Bench, _compared, headline, slowest
+from benchmarks.paired.settings import parse
 
 
 def run(seconds, tokens=10):
@@ -30,3 +33,11 @@ def test_a_headline_rounds_and_names_its_configuration():
     assert line["ratio"] == 2.346
     assert (line["work"], line["parity"], line["case"], line["dtype"]) == ("W1", True, "a", "float32")
     assert list(line)[:7] == ["work", "ratio", "low", "high", "floor_fraction", "memory_ratio", "parity"]
+
+
+def test_a_peer_that_keeps_its_threads_is_started_for_each_number():
+    """Told to use fewer than it started with, vLLM took thirty times as long."""
+    settings = parse("W6", ["a"], "", ["--threads", "1", "2"])
+    bench = _Bench(Work("W6", "ours", dict, ()), settings, Path(), {})
+    assert list(bench._starts(Case("a", "vllm", "peer.py", [{}], {}))) == [(1, 2)]
+    assert list(bench._starts(Case("a", "vllm", "peer.py", [{}], {}, fixed_threads=True))) == [(1,), (2,)]
