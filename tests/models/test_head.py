@@ -22,7 +22,7 @@ def policy(tiny_model_dir, request):
 
 
 def make_tiles_of_five_rows(monkeypatch, vocabulary):
-    monkeypatch.setattr(products, "_LEAST", 0)
+    monkeypatch.setattr(products, "_LEAST_OF_FEW", 0)
     monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * vocabulary})
     for name in ("_TILE_ROWS", "_TILE_ROWS_ONEDNN"):
         monkeypatch.setattr(head, name, 1)

@@ -22,7 +22,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch):
     """So that a few numbers are enough."""
-    monkeypatch.setattr(products, "_LEAST", 64)
+    for name in ("_LEAST", "_LEAST_OF_FEW"):
+        monkeypatch.setattr(products, name, 64)
 
 
 needs_onednn = pytest.mark.skipif(not has_onednn(), reason="this torch multiplies no float32 matrices by oneDNN")
@@ -61,11 +62,13 @@ def test_it_runs_what_it_says(monkeypatch):
     layer.__class__ = OneDnnLinear
     layer(torch.randn(2, 8, 8, requires_grad=True)).sum().backward()
     assert len(calls) == 3  # forward, of the input, of the weight
-    monkeypatch.setattr(products, "_LEAST", 2 * 8 * 8 + 1)
-    layer(torch.randn(2, 8))
-    assert len(calls) == 3  # too small
+    monkeypatch.setattr(products, "_LEAST", 200 * 8 * 8 + 1)
+    layer(torch.randn(200, 8))
+    assert len(calls) == 3  # many rows, and too small
+    layer(torch.randn(100, 8, requires_grad=True))
+    assert len(calls) == 4  # few rows, whose number comes again
     layer.bfloat16()(torch.randn(16, 8).bfloat16())
-    assert len(calls) == 3
+    assert len(calls) == 4
 
 
 @needs_onednn
