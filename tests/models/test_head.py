@@ -18,7 +18,9 @@ from truing.models.products import has_onednn
     params=["torch", pytest.param("onednn", marks=pytest.mark.skipif(not has_onednn(), reason="no such kernel in this torch"))],
 )
 def policy(tiny_model_dir, request):
-    return load_policy(tiny_model_dir, LoadSettings(products=request.param))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "_LEAST_WEIGHT", 0)
+        return load_policy(tiny_model_dir, LoadSettings(products=request.param))
 
 
 def make_tiles_of_five_rows(monkeypatch, vocabulary):

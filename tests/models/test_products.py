@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch):
     """So that a few numbers are enough."""
-    for name in ("_LEAST", "_LEAST_OF_FEW"):
+    for name in ("_LEAST", "_LEAST_OF_FEW", "_LEAST_WEIGHT"):
         monkeypatch.setattr(products, name, 64)
 
 
@@ -78,6 +78,15 @@ def test_a_model_on_onednn_is_the_same_model(both):
     assert type(fast.get_output_embeddings()) is OneDnnLinear
     assert not any(type(module) is OneDnnLinear for module in plain.modules())
     assert_same(*map(loss_and_gradients, both))
+
+
+@needs_onednn
+def test_a_small_layer_is_left_as_it_is(tiny_model_dir, monkeypatch):
+    monkeypatch.setattr(products, "_LEAST_WEIGHT", 32 * 64)
+    policy = load_policy(tiny_model_dir, LoadSettings(products="onednn"))
+    sizes = {type(module): module.weight.numel() for module in policy.base_model.modules() if isinstance(module, nn.Linear)}
+    assert set(sizes) == {nn.Linear, OneDnnLinear}
+    assert sizes[nn.Linear] < 32 * 64 <= sizes[OneDnnLinear]
 
 
 @needs_onednn

@@ -23,6 +23,8 @@ from truing.errors import TruingError
 
 _LEAST = 2**25
 """Multiplications from which on oneDNN is the faster: it takes a third of a millisecond to get ready for a new number of rows."""
+_LEAST_WEIGHT = 2**16
+"""Numbers of a weight from which on that happens, and asking each time costs little beside the product."""
 _FEW_ROWS, _LEAST_OF_FEW = 128, 2**21
 """Up to so many rows, as a sampler runs, numbers come again and again; then 10 microseconds to get going are all (measured)."""
 
@@ -105,8 +107,8 @@ class _Linear(torch.autograd.Function):
 
 
 def multiply_by_onednn(model: PreTrainedModel) -> None:
-    """Have the linear layers of `model` and its language-model head run on oneDNN, in place. It may be copied afterwards."""
+    """Have the large linear layers of `model` and its language-model head run on oneDNN, in place. Copies will too."""
     head = model.get_output_embeddings()
     for module in [*model.base_model.modules(), *([] if head is None else [head])]:
-        if type(module) is nn.Linear:
+        if type(module) is nn.Linear and module.weight.numel() >= _LEAST_WEIGHT:
             module.__class__ = OneDnnLinear
