@@ -154,8 +154,8 @@ class _BlockAttention(torch.autograd.Function):
             query_rows, key_rows = _at(query, batch.query_RHL), _at(key, batch.key_RHC)
             is_kept = kept_probabilities is not None
             probabilities = kept_probabilities if is_kept else _probabilities(query_rows, key_rows, batch, scale)
-            grad_rows = grad.index_select(0, batch.query_RHL.flatten()).index_fill_(0, batch.padding, 0)
-            grad_rows = grad_rows.view(*query_rows.shape[:2], -1)
+            grad_rows = _at(grad, batch.query_RHL)
+            grad_rows.flatten(0, 1).index_fill_(0, batch.padding, 0)
             of_value.append(torch.bmm(probabilities.transpose(1, 2), grad_rows).flatten(0, 1))
             of_probabilities = torch.bmm(grad_rows, _at(value, batch.key_RHC).transpose(1, 2))
             of_scores = torch._softmax_backward_data(of_probabilities, probabilities, -1, probabilities.dtype)

@@ -52,7 +52,7 @@ def processor() -> dict[str, Any]:
 def is_faster_by_onednn() -> bool:
     """Whether oneDNN has wider kernels than torch's own library here: AVX-512, but not by Intel."""
     cpu = processor()
-    return has_onednn() and bool(cpu.get("avx512_f")) and "Intel" not in cpu["cpu_name"]
+    return has_onednn() and bool(cpu.get("avx512_f")) and "Intel" not in cpu.get("cpu_name", "Intel")
 
 
 def onednn_linear(x_ND: Tensor, weight_MD: Tensor, bias_M: Tensor | None = None) -> Tensor:
@@ -81,12 +81,12 @@ class OneDnnLinear(nn.Linear):
         out_NM: Tensor = _Linear.apply(x_ND, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return out_NM.view(*input.shape[:-1], self.out_features)
 
-    def suits(self, input: Tensor) -> bool:  # noqa: A002
+    def suits(self, x: Tensor) -> bool:
         """Whether this input [..., D] goes to oneDNN."""
-        is_float = input.dtype == self.weight.dtype == torch.float32
-        rows = input.numel() // self.in_features
-        is_large = input.numel() * self.out_features >= (_LEAST if rows > _FEW_ROWS else _LEAST_OF_FEW)
-        return is_float and is_large and input.device.type == "cpu" and self.weight.is_contiguous()
+        is_float = x.dtype == self.weight.dtype == torch.float32
+        rows = x.numel() // self.in_features
+        is_large = x.numel() * self.out_features >= (_LEAST if rows > _FEW_ROWS else _LEAST_OF_FEW)
+        return is_float and is_large and x.device.type == "cpu" and self.weight.is_contiguous()
 
 
 class _Linear(torch.autograd.Function):
