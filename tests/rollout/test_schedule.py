@@ -9,6 +9,7 @@ from truing.errors import TruingError
 from truing.models.load import load_policy, load_tokenizer
 from truing.records import Ending
 from truing.rollout.config import LocalConfig
+from truing.rollout.decode import Decoder
 from truing.rollout.local import LocalSampler
 from truing.rollout.request import Request, requests_for
 from truing.rollout.sampler import SamplingSettings
@@ -83,29 +84,50 @@ def test_slots_are_what_the_cache_holds(model, tokenizer):
         LocalSampler(model, tokenizer, config=for_three).slots(64 * 4)
 
 
+def watched_steps(decoder, monkeypatch):
+    """Rows of each step from now on, and tokens that the cache then has room for."""
+    rows, sizes, step = [], [], decoder.step
+
+    def watched(tokens, positions):
+        rows.append(len(tokens))
+        sizes.append(decoder.cache.slots * decoder.cache.columns)
+        return step(tokens, positions)
+
+    monkeypatch.setattr(decoder, "step", watched)
+    return rows, sizes
+
+
 def test_admission_stays_within_the_cache(model, tokenizer, monkeypatch):
     columns = len(PROMPTS[2]) + SETTINGS.max_new_tokens - 1
     config = LocalConfig(cache_gib=2.5 * 256 * columns / 2**30)
     small = LocalSampler(model, tokenizer, config=config)
-    rows = []
-    monkeypatch.setattr(
-        small._decoder, "step", lambda tokens, at, inner=small._decoder.step: rows.append(len(tokens)) or inner(tokens, at)
-    )
+    rows, sizes = watched_steps(small._decoder, monkeypatch)
     groups = small.sample(PROMPTS, samples_per_prompt=3, settings=SETTINGS, seed=0)
     assert max(rows) == 2
-    assert small._decoder.cache.slots * small._decoder.cache.columns * 256 <= config.cache_gib * 2**30
+    assert max(sizes) * 256 <= config.cache_gib * 2**30
     free = LocalSampler(model, tokenizer).sample(PROMPTS, samples_per_prompt=3, settings=SETTINGS, seed=0)
     assert [one.tokens for one in flat(groups)] == [one.tokens for one in flat(free)]
 
 
-def test_the_cache_is_kept_while_it_is_large_enough(model, tokenizer):
+def test_the_cache_is_given_back_when_all_is_drawn(model, tokenizer):
+    """What trains next has the memory. A stream that is given up gives it back too."""
     sampler = LocalSampler(model, tokenizer)
     sampler.sample(PROMPTS, samples_per_prompt=2, settings=SETTINGS, seed=0)
-    cache = sampler._decoder.cache
-    sampler.sample(PROMPTS[:2], samples_per_prompt=2, settings=SETTINGS.with_changes(max_new_tokens=8), seed=1)
-    assert sampler._decoder.cache is cache
-    sampler.sample(PROMPTS, samples_per_prompt=3, settings=SETTINGS, seed=0)
-    assert sampler._decoder.cache is not cache
+    assert not sampler._decoder.has_room(1, 1)
+    reading = iter(sampler.stream(requests_for(PROMPTS, 1, SETTINGS, 0), SETTINGS))
+    next(reading)
+    assert sampler._decoder.has_room(1, 1)
+    reading.close()
+    assert not sampler._decoder.has_room(1, 1)
+
+
+def test_captured_steps_keep_their_cache(model):
+    """They read and write where it stands, and capturing again would take longer than sampling."""
+    decoder = Decoder(model, graphs=False)
+    decoder.reserve(2, 64)
+    decoder._captured[2, 64] = object()
+    decoder.rest()
+    assert decoder.has_room(2, 64)
 
 
 def test_a_stream_tells_every_token_as_it_is_drawn(sampler):
@@ -177,14 +199,11 @@ def test_one_that_joins_stays_within_the_cache(model, tokenizer, monkeypatch):
     """A request of 96 columns leaves room for two: it waits until only one other is under way."""
     small = LocalSampler(model, tokenizer, config=LocalConfig(cache_gib=2.5 * 256 * 96 / 2**30))
     begun = [Request(tuple(PROMPTS[0]), i, 24 + i, 24 + i) for i in range(4)]
-    rows = []
-    monkeypatch.setattr(
-        small._decoder, "step", lambda tokens, at, inner=small._decoder.step: rows.append(len(tokens)) or inner(tokens, at)
-    )
+    rows, sizes = watched_steps(small._decoder, monkeypatch)
     long = Request((5,) * 90, 9, 7, 7)
     told = read_adding(small.stream(begun, SETTINGS), [(3, long)])
     assert told == [drawn(LocalSampler(model, tokenizer), [request])[request] for request in [*begun, long]]
-    assert small._decoder.cache.slots * small._decoder.cache.columns * 256 <= 2.5 * 256 * 96
+    assert max(sizes) <= 2.5 * 96
     assert max(rows) == 4
     with pytest.raises(TruingError, match=r"engine\.local\.cache_gib"):
         LocalSampler(model, tokenizer, config=LocalConfig(cache_gib=64 * 256 / 2**30)).stream(begun, SETTINGS).add(long)

@@ -1,3 +1,4 @@
+import os
 import threading
 
 import pytest
@@ -32,6 +33,18 @@ def test_an_error_of_either_is_raised() -> None:
 def test_with_threaded_operators_tasks_take_turns() -> None:
     torch.set_num_threads(2)
     names = side_by_side(lambda: threading.current_thread().name, lambda: threading.current_thread().name, CPU)
+    assert names[0] == names[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be kept to a core here")
+def test_on_one_core_tasks_take_turns() -> None:
+    """Also where the machine has more of them than this process may use."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        names = side_by_side(lambda: threading.current_thread().name, lambda: threading.current_thread().name, CPU)
+    finally:
+        os.sched_setaffinity(0, allowed)
     assert names[0] == names[1]
 
 

@@ -28,7 +28,7 @@ class LocalConfig(Config):
     """Settings of the engine in this process."""
 
     cache_gib: float = Field(default=4.0, gt=0)
-    """Memory for its key/value cache, kept while the engine is open: completions wait where it does not hold them all at once."""
+    """Memory for its key/value cache while it draws: completions wait where it does not hold them all at once."""
     cuda_graphs: bool = True
     """Replay captured decoding steps where there is CUDA."""
 

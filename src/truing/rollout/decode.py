@@ -85,6 +85,11 @@ class Decoder:
             self.release()
             self._cache = SlotCache(self.layers, slots, columns, self.cache_dtype, self.model.device)
 
+    def rest(self) -> None:
+        """Nothing is to be drawn for a while. What trains meanwhile has the memory; captured steps would have to be captured again."""
+        if not self._captured:
+            self.release()
+
     def release(self) -> None:
         """Give the cache back."""
         self._captured.clear()

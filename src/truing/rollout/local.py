@@ -23,7 +23,8 @@ class LocalSampler:
     """A `Sampler` over a model held in this process.
 
     Memory: `slots` completions are under way at once, the most that `max_batch` and `config.cache_gib` allow where each takes
-    the columns of the call's longest request. Beside them there is one prefill. What waits takes nothing.
+    the columns of the call's longest request. Beside them there is one prefill. What waits takes nothing. The cache is given
+    back when all is drawn, unless CUDA graphs were captured in it.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class LocalSampler:
         self.weights_version = version
 
     def close(self) -> None:
-        """Give the cache back; the next call makes another."""
+        """Give back what captured steps have kept."""
         self._decoder.release()
 
     def sample(
@@ -168,4 +169,5 @@ class Stream:
             self._sampler.last_speed = Speed(drawn, time.perf_counter() - started, floor.seconds())
         finally:
             model.train(was_training)
+            self._sampler._decoder.rest()
             self._sampler._is_reading = False

@@ -25,15 +25,20 @@ def side_by_side(first: Callable[[], FirstT], second: Callable[[], SecondT], dev
     """Run both and return both results; an error of either is raised.
 
     They run at once on a CPU with cores to spare where operators are single-threaded (`torch.set_num_threads(1)`); otherwise
-    one after the other, each with all of the threads or the GPU.
+    one after the other, each with all of the threads or the GPU: at once they would need the memory of both.
     """
-    if device.type != "cpu" or torch.get_num_threads() > 1 or (os.cpu_count() or 1) < 2:
+    if device.type != "cpu" or torch.get_num_threads() > 1 or _cores() < 2:
         return first(), second()
     with ThreadPoolExecutor(max_workers=1) as pool:
         other = pool.submit(copy_context().run, _timed, second)  # what counts the work of this thread counts the other's too
         mine, theirs = _timed(first), other.result()
         count_overlap(min(mine.seconds, theirs.seconds))
         return mine.result, theirs.result
+
+
+def _cores() -> int:
+    """That this process may run on, where the system tells (Linux does), else all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Timed(NamedTuple, Generic[FirstT]):
