@@ -11,9 +11,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def describe() -> dict[str, str | int | float]:
-    """Processor, cores, memory, system, and the commit that was timed (with `+` where the working tree differs from it)."""
+    """Processor, its widest vectors, cores, memory, system, and the commit that was timed (`+`: the working tree differs)."""
     return {
         "cpu": _cpu_model(),
+        "vectors": "AVX-512" if "avx512f" in _cpu_flags() else "AVX2" if "avx2" in _cpu_flags() else "other",
         "cores": os.cpu_count() or 0,
         "has_bf16_instructions": "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags(),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),

@@ -80,7 +80,9 @@ def _where(results: Sequence[dict[str, Any]]) -> list[str]:
 
 def _processor(of: dict[str, Any]) -> str:
     """What tells the machines of the results apart."""
-    return str(of["machine"]["cpu"]).removesuffix(" Processor")
+    machine = of["machine"]
+    name = str(machine["cpu"]).removesuffix(" Processor")
+    return f"{name}, {machine['vectors']}" if "vectors" in machine else name
 
 
 def _groups(rows: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -29,12 +29,14 @@ def load_settings(job: dict[str, Any]) -> LoadSettings:
     return LoadSettings(device=job["device"], dtype=job["dtype"])
 
 
-def micro_batch_tokens(job: dict[str, Any]) -> int:
+def micro_batch_tokens(job: dict[str, Any], *, trains_head: bool = True) -> int:
     """As the guide on speed advises."""
     if job["device"] != "cpu":
         return 8192
+    if job["dtype"] == "bfloat16":
+        return 4096
     is_large = AutoConfig.from_pretrained(job["model"]).vocab_size >= _LARGE_VOCABULARY
-    return 4096 if is_large or job["dtype"] == "bfloat16" else 1024
+    return 2048 if is_large and trains_head else 1024
 
 
 def optimiser_config(job: dict[str, Any]) -> OptimiserConfig:

@@ -19,7 +19,8 @@ class Ours:
     def __init__(self, job: dict[str, Any]) -> None:
         self._job = job
         self._config = RewardConfig(
-            center_coefficient=job["center_coefficient"], micro_batch_tokens=common.micro_batch_tokens(job)
+            center_coefficient=job["center_coefficient"],
+            micro_batch_tokens=common.micro_batch_tokens(job, trains_head=False),
         )
         self._pairs = rankings_of(common.pair_examples(job))
         self._scorer()

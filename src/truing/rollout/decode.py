@@ -86,7 +86,7 @@ class Decoder:
             self._cache = SlotCache(self.layers, slots, columns, self.cache_dtype, self.model.device)
 
     def rest(self) -> None:
-        """Nothing is to be drawn for a while. What trains meanwhile has the memory; captured steps would have to be captured again."""
+        """Nothing is drawn for a while: the memory is given back, unless captured steps would have to be captured again."""
         if not self._captured:
             self.release()
 
