@@ -19,6 +19,8 @@ from truing.collect import processes
 from truing.errors import TruingError
 
 folder, how = Path(sys.argv[1]), sys.argv[2]
+if how == "slow to begin":
+    os.register_at_fork(after_in_child=lambda: (folder / str(os.getpid())).touch() or time.sleep(1))
 
 def serve():
     (folder / str(os.getpid())).touch()
@@ -79,6 +81,15 @@ def test_one_that_is_killed_is_replaced_and_all_stop_together(started, tmp_path)
     assert parent.returncode == 0
     assert f"process {first[0]} of the service ended (-9): another takes its place" in errors
     assert not any(is_alive(pid) for pid in pids(tmp_path))
+
+
+def test_one_that_is_told_to_stop_before_it_has_begun_stops(started, tmp_path):
+    """It still has the handlers of the one that it was forked from."""
+    parent = started("slow to begin")
+    until(lambda: pids(tmp_path))
+    parent.send_signal(signal.SIGTERM)
+    parent.communicate(timeout=20)
+    assert parent.returncode == 0
 
 
 def test_they_stop_where_the_one_that_started_them_is_killed(started, tmp_path):

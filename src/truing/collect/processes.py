@@ -50,7 +50,12 @@ def run(serve: Serve, count: int) -> None:
 
 def _start(serve: Serve) -> BaseProcess:
     process = multiprocessing.get_context("fork").Process(target=_child, args=(serve,))
-    process.start()
+    # held back until the child has let go of this process's handlers, which would swallow a stop that comes in between
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     return process
 
 
@@ -68,6 +73,7 @@ def _child(serve: Serve) -> None:
     signal.set_wakeup_fd(-1)
     for number in STOPS:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:
         serve()
