@@ -116,8 +116,14 @@ def test_it_is_refused_where_it_cannot_run(monkeypatch):
     assert choose_products(LoadSettings(), torch.device("cuda")) == "torch"
     with pytest.raises(TruingError, match='on a CPU, not on cuda; use "torch"'):
         choose_products(LoadSettings(products="onednn"), torch.device("cuda"))
-    monkeypatch.setattr(products, "_kernel", lambda: None)
-    with pytest.raises(TruingError, match='no such kernel; use "torch"'):
-        choose_products(LoadSettings(products="onednn"), CPU)
-    with pytest.raises(TruingError, match=r"lacks mkldnn\._linear_pointwise"):
-        onednn_linear(torch.ones(1, 1), torch.ones(1, 1))
+
+
+def test_a_torch_without_the_kernel_is_told_at_once(monkeypatch):
+    products.kernel.cache_clear()
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    try:
+        assert choose_products(LoadSettings(), CPU) == "torch"
+        with pytest.raises(TruingError, match=r"lacks mkldnn\._linear_pointwise.*products = \"torch\""):
+            choose_products(LoadSettings(products="onednn"), CPU)
+    finally:
+        products.kernel.cache_clear()

@@ -27,6 +27,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from truing.errors import TruingError
+from truing.models import products, segments
 from truing.models.attention import ATTENTION, BLOCK_ATTENTION, FLEX_ATTENTION, SEGMENT_ATTENTION
 from truing.models.blocks import is_faster_in_blocks
 from truing.models.config import Attention, HeadInit, LoadSettings
@@ -34,8 +35,7 @@ from truing.models.durable import durable_folder
 from truing.models.lora import has_adapters, merged_tensors, save_adapter
 from truing.models.norms import fuse_norms
 from truing.models.probe import require_ragged
-from truing.models.products import has_onednn, is_faster_by_onednn, multiply_by_onednn
-from truing.models.segments import kernel
+from truing.models.products import is_faster_by_onednn, multiply_by_onednn
 from truing.models.unread import skip_unread
 
 _ATTENTION_OF_DEVICE: dict[str, Attention] = {"cuda": "flex", "cpu": "segments"}
@@ -103,7 +103,7 @@ def choose_attention(settings: LoadSettings, device: torch.device) -> str:
     elif way == "blocks" and not is_bfloat16:
         raise TruingError('attention = "blocks": multiplies in bfloat16; set dtype = "bfloat16", or use "segments" or "auto"')
     if way == "segments":
-        kernel()  # where torch lacks it, that is said now
+        segments.kernel()  # where torch lacks it, that is said now
     return _ATTENTION_NAMES[way]
 
 
@@ -113,8 +113,8 @@ def choose_products(settings: LoadSettings, device: torch.device) -> Literal["on
         return "onednn" if device.type == "cpu" and is_faster_by_onednn() else "torch"
     if settings.products == "onednn" and device.type != "cpu":
         raise TruingError(f'products = "onednn": multiplies on a CPU, not on {device}; use "torch" or "auto"')
-    if settings.products == "onednn" and not has_onednn():
-        raise TruingError(f'products = "onednn": torch {torch.__version__} has no such kernel; use "torch" or "auto"')
+    if settings.products == "onednn":
+        products.kernel()  # where torch lacks it, that is said now
     return settings.products
 
 

@@ -4,7 +4,7 @@ torch hands float32 products to MKL, which runs kernels of half the width on pro
 AVX-512, 112 against 250 GFLOP/s on one core. oneDNN, which torch carries and uses for bfloat16, takes what the processor has. The
 sums are the same but for the order in which they are rounded.
 
-torch has no public function that multiplies float32 matrices by oneDNN. `_kernel` is the only place that names the private one.
+torch has no public function that multiplies float32 matrices by oneDNN. `kernel` is the only place that names the private one.
 
 Shapes: N rows, D inputs, M outputs.
 """
@@ -30,17 +30,27 @@ _FEW_ROWS, _LEAST_OF_FEW = 128, 2**21
 
 
 @cache
-def _kernel() -> Callable[..., Tensor] | None:
+def kernel() -> Callable[..., Tensor]:
+    """Of x, weight and bias, then "none", [] and "": x weight^T + bias. Raises TruingError where this torch lacks it."""
     try:
-        product: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise.default
+        product: Callable[..., Tensor] | None = torch.ops.mkldnn._linear_pointwise.default
     except AttributeError:
-        return None
-    return product if torch.backends.mkldnn.is_available() else None
+        product = None
+    if product is None or not torch.backends.mkldnn.is_available():
+        raise TruingError(
+            f"torch {torch.__version__} lacks mkldnn._linear_pointwise, by which float32 products run on oneDNN: "
+            'set load.products = "torch" or "auto", or install a torch that has it (2.13 does)'
+        )
+    return product
 
 
 def has_onednn() -> bool:
     """Whether this torch can multiply float32 matrices by oneDNN."""
-    return _kernel() is not None
+    try:
+        kernel()
+    except TruingError:
+        return False
+    return True
 
 
 def processor() -> dict[str, Any]:
@@ -58,15 +68,9 @@ def is_faster_by_onednn() -> bool:
 def onednn_linear(x_ND: Tensor, weight_MD: Tensor, bias_M: Tensor | None = None) -> Tensor:
     """x weight^T + bias, [N, M], no gradient recorded. float32 on a CPU; `weight_MD` without gaps, either way round.
 
-    Raises TruingError where this torch has no such kernel.
+    Raises TruingError where this torch lacks the kernel.
     """
-    kernel = _kernel()
-    if kernel is None:
-        raise TruingError(
-            f"torch {torch.__version__} lacks mkldnn._linear_pointwise, by which float32 products run on oneDNN: "
-            'set load.products = "torch", or install a torch that has it (2.13 does)'
-        )
-    return kernel(x_ND, weight_MD, bias_M, "none", [], "")
+    return kernel()(x_ND, weight_MD, bias_M, "none", [], "")
 
 
 class OneDnnLinear(nn.Linear):
