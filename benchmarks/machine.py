@@ -16,11 +16,16 @@ def describe() -> dict[str, str | int | float]:
         "cpu": _cpu_model(),
         "vectors": "AVX-512" if "avx512f" in _cpu_flags() else "AVX2" if "avx2" in _cpu_flags() else "other",
         "cores": os.cpu_count() or 0,
-        "has_bf16_instructions": "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags(),
+        "has_bf16_instructions": has_bf16_instructions(),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "commit": commit(),
     }
+
+
+def has_bf16_instructions() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware, as far as /proc/cpuinfo tells."""
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(_cpu_flags())
 
 
 def commit() -> str:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import ROOT
+from benchmarks import machine
 from benchmarks.paired.models import SIZES
 
 DTYPES = ("float32", "bfloat16")
 THREADS = (1, 2)
 VOCABULARIES = (8192, 50257)
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = machine.ROOT / "benchmarks" / "results"
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,17 @@ def parse(
     *,
     quick_cases: Sequence[str] = (),
 ) -> Settings:
-    """The whole grid with five pairs, written to `results/`; `--quick` is one corner of it with two, written nowhere."""
+    """The whole grid with five pairs, written to `results/`; `--quick` is one corner of it with two, written nowhere.
+
+    On a processor without instructions for bfloat16 the grid is float32, unless asked for: torch takes ten times as long there.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--quick", action="store_true", help="float32, one thread, small vocabulary, two pairs; writes no results"
     )
-    parser.add_argument("--dtype", choices=DTYPES, nargs="+", dest="dtypes")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, nargs="+", dest="dtypes", help="by default both, on a CPU without bf16 instructions float32"
+    )
     parser.add_argument("--threads", type=int, nargs="+")
     parser.add_argument("--vocab", type=int, nargs="+", dest="vocabularies")
     parser.add_argument("--case", choices=list(cases), nargs="+", dest="cases", help="by default all of them")
@@ -54,8 +59,9 @@ def parse(
     parser.add_argument("--model-size", choices=list(SIZES), default="5M", help="larger ones are for a GPU")
     given = parser.parse_args(arguments)
     quick = given.quick
+    without_bf16 = given.device == "cpu" and not machine.has_bf16_instructions()
     return Settings(
-        dtypes=tuple(given.dtypes or (DTYPES[:1] if quick else DTYPES)),
+        dtypes=tuple(given.dtypes or (DTYPES[:1] if quick or without_bf16 else DTYPES)),
         threads=tuple(given.threads or (THREADS[:1] if quick else THREADS)),
         vocabularies=tuple(given.vocabularies or (VOCABULARIES[:1] if quick else VOCABULARIES)),
         cases=tuple(given.cases or (quick_cases if quick and quick_cases else cases)),

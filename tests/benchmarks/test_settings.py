@@ -1,12 +1,21 @@
 import pytest
 
+from benchmarks import machine
 from benchmarks.paired.settings import RESULTS, parse
 
 
-def test_the_whole_grid_by_default():
+def test_the_whole_grid_by_default(monkeypatch):
+    monkeypatch.setattr(machine, "has_bf16_instructions", lambda: True)
     settings = parse("W1", ["sft"], "", [])
     assert (settings.dtypes, settings.threads, settings.vocabularies) == (("float32", "bfloat16"), (1, 2), (8192, 50257))
     assert (settings.repeats, settings.out, settings.device) == (5, RESULTS / "W1.json", "cpu")
+
+
+def test_without_instructions_for_bfloat16_the_grid_is_float32(monkeypatch):
+    monkeypatch.setattr(machine, "has_bf16_instructions", lambda: False)
+    assert parse("W1", ["sft"], "", []).dtypes == ("float32",)
+    assert parse("W1", ["sft"], "", ["--dtype", "bfloat16"]).dtypes == ("bfloat16",)
+    assert parse("W1", ["sft"], "", ["--device", "cuda"]).dtypes == ("float32", "bfloat16")
 
 
 def test_quick_is_one_corner_and_writes_nothing():
