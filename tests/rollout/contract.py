@@ -51,6 +51,19 @@ class Engine(NamedTuple):
         return end_token_ids(self.tokenizer, self.model.config, self.model.generation_config)
 
 
+def watched_steps(decoder, monkeypatch):
+    """Rows of each step from now on, and tokens that the cache then has room for."""
+    rows, sizes, step = [], [], decoder.step
+
+    def watched(tokens, *where):
+        rows.append(len(tokens))
+        sizes.append(decoder.cache.slots * decoder.cache.columns)
+        return step(tokens, *where)
+
+    monkeypatch.setattr(decoder, "step", watched)
+    return rows, sizes
+
+
 def teacher_forced(model, prompt, tokens, temperature):
     """What the trainer computes for the same tokens."""
     batch = RaggedBatch.from_sequences([[*prompt, *tokens]], model.device)

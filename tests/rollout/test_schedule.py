@@ -3,11 +3,12 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.rollout.contract import PROMPTS, flat, require_logprobs
+from tests.rollout.contract import PROMPTS, flat, require_logprobs, watched_steps
 
 from truing.errors import TruingError
 from truing.models.load import load_policy, load_tokenizer
 from truing.records import Ending
+from truing.rollout import schedule
 from truing.rollout.config import LocalConfig
 from truing.rollout.decode import Decoder
 from truing.rollout.local import LocalSampler
@@ -27,9 +28,11 @@ def tokenizer(tiny_model_dir):
     return load_tokenizer(tiny_model_dir)
 
 
-@pytest.fixture(scope="module")
-def sampler(model, tokenizer):
-    return LocalSampler(model, tokenizer)
+@pytest.fixture(scope="module", params=["prompts in slots", "prompts shared"])
+def sampler(model, tokenizer, request):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule, "_is_worth_sharing", lambda _: request.param == "prompts shared")
+        yield LocalSampler(model, tokenizer)
 
 
 def drawn(sampler, requests):
@@ -82,19 +85,6 @@ def test_slots_are_what_the_cache_holds(model, tokenizer):
     assert LocalSampler(model, tokenizer, config=for_three).slots(64) == 3
     with pytest.raises(TruingError, match=r"engine\.local\.cache_gib"):
         LocalSampler(model, tokenizer, config=for_three).slots(64 * 4)
-
-
-def watched_steps(decoder, monkeypatch):
-    """Rows of each step from now on, and tokens that the cache then has room for."""
-    rows, sizes, step = [], [], decoder.step
-
-    def watched(tokens, positions):
-        rows.append(len(tokens))
-        sizes.append(decoder.cache.slots * decoder.cache.columns)
-        return step(tokens, positions)
-
-    monkeypatch.setattr(decoder, "step", watched)
-    return rows, sizes
 
 
 def test_admission_stays_within_the_cache(model, tokenizer, monkeypatch):

@@ -29,6 +29,7 @@ from transformers.masking_utils import sdpa_mask
 from truing.errors import TruingError
 from truing.models.blocks import block_attention, laid_out
 from truing.models.layout import RaggedLayout, Rectangle
+from truing.models.prompted import PromptRows, prompted_attention
 from truing.models.segments import segment_attention
 
 ATTENTION = "truing"
@@ -44,19 +45,21 @@ _UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 
 @dataclass(frozen=True)
 class StepLayout:
-    """One new token a row, which stands at column `position_R` of its row of a cache and sees the columns up to it.
+    """One new token a row, which stands at column `column_R` of its row of a cache and sees the columns up to it.
 
-    `columns` of the cache are read: more than any position.
+    `columns` of the cache are read: more than any of those. Before them a row sees its prompt, where `prompts` do not stand in
+    the cache themselves.
     """
 
-    position_R: Tensor
+    column_R: Tensor
     columns: int
+    prompts: PromptRows | None = None
     _masks: dict[tuple[int | None, torch.dtype], Tensor] = field(default_factory=dict, repr=False)
 
     def mask(self, window: int | None, dtype: torch.dtype) -> Tensor:
         """0 where a row sees a column, else -inf, [R, 1, 1, C]. Made once, used by every layer."""
         if (window, dtype) not in self._masks:
-            distance_RC = self.position_R[:, None] - torch.arange(self.columns, device=self.position_R.device)
+            distance_RC = self.column_R[:, None] - torch.arange(self.columns, device=self.column_R.device)
             is_unseen_RC = distance_RC < 0
             if window is not None:
                 is_unseen_RC |= distance_RC >= window
@@ -146,13 +149,19 @@ def _gathered(x_THE: Tensor, token_of_slot_S: Tensor) -> Tensor:
     return slots_SHE
 
 
-def _step_attention(query: Tensor, key: Tensor, value: Tensor, layout: StepLayout, kwargs: dict[str, Any]) -> Tensor:
+def _step_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, layout: StepLayout, kwargs: dict[str, Any]
+) -> Tensor:
     """One query a row: [R, H, 1, E] on keys and values [R, H', C, E], computed in their dtype; returns [R, 1, H, E]."""
     rows, heads, _, width = query.shape
     # queries that share a key/value head, side by side
     grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], width).to(key.dtype)
-    mask = layout.mask(kwargs.get("sliding_window"), key.dtype)
-    out = functional.scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=kwargs.get("scaling"))
+    mask, scale = layout.mask(kwargs.get("sliding_window"), key.dtype), kwargs.get("scaling")
+    if layout.prompts is None:
+        out = functional.scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=scale)
+    else:
+        layer: Any = module.layer_idx
+        out = prompted_attention(grouped, key, value, mask, layout.prompts, layer, scale)
     return out.reshape(rows, 1, heads, value.shape[-1]).to(query.dtype)
 
 
@@ -226,7 +235,7 @@ def _attention(
             "Choose a model with plain softmax attention (Llama, Mistral, Qwen, ...)."
         )
     if isinstance(layout, StepLayout):
-        return _step_attention(query, key, value, layout, kwargs), None
+        return _step_attention(module, query, key, value, layout, kwargs), None
     return run(module, query, key, value, layout, kwargs), None
 
 

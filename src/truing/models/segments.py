@@ -46,6 +46,15 @@ def kernel() -> Kernel:
         ) from None
 
 
+def has_kernel() -> bool:
+    """Whether this torch has it."""
+    try:
+        kernel()
+    except TruingError:
+        return False
+    return True
+
+
 def segment_attention(
     query_THE: Tensor, key_THE: Tensor, value_THE: Tensor, calls: Sequence[Call], scale: float | None
 ) -> Tensor:

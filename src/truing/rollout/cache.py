@@ -1,7 +1,8 @@
 """Key/value caches: prompts as they come out of a prefill, and slots that completions are written into.
 
 A slot is one row of each layer's buffer; its sequence stands at the left, one column a token, so a slot is freed, filled and
-moved without touching another, and a step reads no further than the longest live sequence.
+moved without touching another, and a step reads no further than the longest live sequence. Where samples share their prompts, a
+slot holds only what was drawn after its prompt, whose keys and values stand once for all of them.
 
 Shapes: T prompt tokens laid end to end, S slots, R rows under way (slots 0 to R), C columns, H key/value heads, E head width.
 """
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
+
+from truing.models.prompted import PromptStates
 
 
 class LayerShape(NamedTuple):
@@ -46,6 +49,11 @@ class PrefillCache(Cache):
         """Nothing is seen before the prompt."""
         return 0
 
+    def part(self, start: int, length: int) -> PromptStates:
+        """The prompt that begins at `start`, a view."""
+        keys, values = ({layer: x.narrow(2, start, length) for layer, x in of.items()} for of in (self.keys, self.values))
+        return PromptStates(keys, values)
+
     @property
     def shapes(self) -> list[LayerShape]:
         """One a layer."""
@@ -65,7 +73,7 @@ class SlotCache(Cache):
         self.slots, self.columns = 0, 0
         self._row_S = torch.arange(0, device=device)
         self.resize(slots, columns, kept=0)
-        self._position_R = self._row_S
+        self._column_R = self._row_S
         self._seen = 0
 
     def resize(self, slots: int, columns: int, kept: int) -> None:
@@ -79,28 +87,28 @@ class SlotCache(Cache):
         self._row_S = torch.arange(slots, device=self._row_S.device)
         self.slots, self.columns = slots, columns
 
-    def fill(self, slot: int, prefill: PrefillCache, start: int, length: int) -> None:
-        """Write the prompt that begins at `start` of a prefill into a slot."""
+    def fill(self, slot: int, prompt: PromptStates) -> None:
+        """Write a prompt into a slot."""
         for layer, (keys, values) in enumerate(zip(self._keys, self._values, strict=True)):
-            keys[slot, :, :length] = prefill.keys[layer][0, :, start : start + length]
-            values[slot, :, :length] = prefill.values[layer][0, :, start : start + length]
+            keys[slot, :, : prompt.length] = prompt.keys[layer][0]
+            values[slot, :, : prompt.length] = prompt.values[layer][0]
 
     def move(self, source: int, target: int, length: int) -> None:
-        """Copy a sequence to another slot."""
+        """Copy the first `length` columns to another slot."""
         for buffer in (*self._keys, *self._values):
             buffer[target, :, :length] = buffer[source, :, :length]
 
-    def begin_step(self, position_R: Tensor, seen: int) -> None:
+    def begin_step(self, column_R: Tensor, seen: int) -> None:
         """Rows 0 to R write their next token at these columns; attention will read the first `seen` columns."""
-        self._position_R, self._seen = position_R, seen
+        self._column_R, self._seen = column_R, seen
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Write [R, H, 1, E] at the rows' columns; return what attention reads, [R, H, seen, E]."""
-        rows = len(self._position_R)
+        rows = len(self._column_R)
         row_R = self._row_S[:rows]
         keys, values = self._keys[layer_idx], self._values[layer_idx]
-        keys[row_R, :, self._position_R] = key_states[:, :, 0].to(keys.dtype)
-        values[row_R, :, self._position_R] = value_states[:, :, 0].to(values.dtype)
+        keys[row_R, :, self._column_R] = key_states[:, :, 0].to(keys.dtype)
+        values[row_R, :, self._column_R] = value_states[:, :, 0].to(values.dtype)
         return keys[:rows, :, : self._seen], values[:rows, :, : self._seen]
 
     def get_seq_length(self, *_: Any, **__: Any) -> int:

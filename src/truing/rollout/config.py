@@ -29,6 +29,8 @@ class LocalConfig(Config):
 
     cache_gib: float = Field(default=4.0, gt=0)
     """Memory for its key/value cache while it draws: completions wait where it does not hold them all at once."""
+    share_prompts: bool = True
+    """On a CPU, keep a long prompt's keys and values once for all its samples, and read them once a step."""
     cuda_graphs: bool = True
     """Replay captured decoding steps where there is CUDA."""
 

@@ -17,7 +17,9 @@ from truing.models.attention import LAYOUT, StepLayout
 from truing.models.flops import Work, count_head, count_trunk
 from truing.models.forward import hidden_states
 from truing.models.head import head_logits
+from truing.models.prompted import PromptRows, PromptStates
 from truing.models.ragged import RaggedBatch
+from truing.models.segments import has_kernel
 from truing.rollout.cache import LayerShape, PrefillCache, SlotCache
 
 _COLUMN_STEP = 64
@@ -25,11 +27,9 @@ _COLUMN_STEP = 64
 
 
 class Prompt(NamedTuple):
-    """One prompt that has been run: where its keys and values stand, and the logits of what follows it."""
+    """One prompt that has been run: its keys and values, and the logits of what follows it."""
 
-    cache: PrefillCache
-    start: int
-    length: int
+    states: PromptStates
     logits_V: Tensor
 
 
@@ -45,12 +45,18 @@ class Decoder:
     """Runs one model. On CUDA, with `graphs`, a step is captured once for each (rows, columns) size and replayed after.
 
     Capturing has not been run on hardware yet: leave `graphs` off where it misbehaves.
+
+    `can_share`: whether prompts may stand outside the cache, once for all rows that go on from them (`models/prompted.py`).
     """
 
     def __init__(self, model: PreTrainedModel, *, graphs: bool) -> None:
         self.model = model
         self.graphs = graphs and model.device.type == "cuda"
         self.layers = self._layer_shapes()
+        is_windowed = getattr(model.config, "sliding_window", None) is not None
+        is_even = all(layer.keys == layer.values for layer in self.layers)
+        self.can_share = model.device.type == "cpu" and has_kernel() and is_even and not is_windowed
+        self._rows: PromptRows | None = None
         self._cache: SlotCache | None = None
         self._captured: dict[tuple[int, int], _Captured] = {}
 
@@ -93,7 +99,7 @@ class Decoder:
     def release(self) -> None:
         """Give the cache back."""
         self._captured.clear()
-        self._cache = None
+        self._cache = self._rows = None
 
     @property
     def cache(self) -> SlotCache:
@@ -110,20 +116,27 @@ class Decoder:
         hidden_ND = hidden_TD[batch.ends_B]
         count_head(self.model.get_output_embeddings(), hidden_ND)
         logits_NV = head_logits(self.model, hidden_ND)
-        starts, lengths = batch.starts_B.tolist(), batch.lengths_B.tolist()
-        return [Prompt(cache, *place) for place in zip(starts, lengths, logits_NV, strict=True)]
+        places = zip(batch.starts_B.tolist(), batch.lengths_B.tolist(), logits_NV, strict=True)
+        return [Prompt(cache.part(start, length), logits_V) for start, length, logits_V in places]
 
-    def fill(self, slot: int, prompt: Prompt) -> None:
-        """Write a prompt into a slot."""
-        self.cache.fill(slot, prompt.cache, prompt.start, prompt.length)
+    def step(self, tokens: Sequence[int], positions: Sequence[int], prompts: Sequence[PromptStates] | None = None) -> Tensor:
+        """Run one token in each of the slots 0 to R, at these places of their sequences; returns what follows, [R, V].
 
-    def step(self, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
-        """Run one token in each of the slots 0 to R, at these places of their sequences; returns what follows, [R, V]."""
+        `prompts` are those that the rows go on from, where they do not stand in the slots themselves.
+        """
         state_2R = torch.tensor([tokens, positions]).to(self.model.device)
+        tokens_R, position_R = state_2R
+        if prompts is not None:
+            columns = [position - prompt.length for position, prompt in zip(positions, prompts, strict=True)]
+            return self._forward(tokens_R, position_R, torch.tensor(columns), max(columns) + 1, self._prompt_rows(prompts))
         seen = max(positions) + 1
-        if self.graphs:
-            return self._replayed(state_2R, seen)
-        return self._forward(state_2R[0], state_2R[1], seen)
+        return self._replayed(state_2R, seen) if self.graphs else self._forward(tokens_R, position_R, position_R, seen)
+
+    def _prompt_rows(self, prompts: Sequence[PromptStates]) -> PromptRows:
+        """`PromptRows.of`, made anew only when rows have come, gone or moved."""
+        if self._rows is None or not self._rows.is_of(prompts):
+            self._rows = PromptRows.of(prompts)
+        return self._rows
 
     def count(self, tokens: int, attention_pairs: int) -> None:
         """Tell active floor counters of `tokens` run one by one: at once, since counting costs as much as a small step."""
@@ -131,8 +144,10 @@ class Decoder:
         hidden_ND = torch.empty(tokens, 0, dtype=self.model.dtype, device=self.model.device)  # only its length is read
         count_head(self.model.get_output_embeddings(), hidden_ND)
 
-    def _forward(self, tokens_R: Tensor, position_R: Tensor, seen: int) -> Tensor:
-        self.cache.begin_step(position_R, seen)
+    def _forward(
+        self, tokens_R: Tensor, position_R: Tensor, column_R: Tensor, seen: int, prompts: PromptRows | None = None
+    ) -> Tensor:
+        self.cache.begin_step(column_R, seen)
         hidden_R1D = self.model.base_model(
             input_ids=tokens_R[:, None],
             position_ids=position_R[:, None],
@@ -140,7 +155,7 @@ class Decoder:
             attention_mask=tokens_R.new_ones((1, 1, 1, 1), dtype=torch.bool),
             past_key_values=self.cache,
             use_cache=True,
-            **{LAYOUT: StepLayout(position_R, seen)},
+            **{LAYOUT: StepLayout(column_R, seen, prompts)},
         ).last_hidden_state
         return head_logits(self.model, hidden_R1D[:, 0])
 
@@ -164,9 +179,9 @@ class Decoder:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # libraries allocate their workspaces in a first run, which may not be captured
-            self._forward(tokens_R, position_R, columns)
+            self._forward(tokens_R, position_R, position_R, columns)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            logits_RV = self._forward(tokens_R, position_R, columns)
+            logits_RV = self._forward(tokens_R, position_R, position_R, columns)
         return _Captured(graph, tokens_R, position_R, logits_RV)

@@ -101,7 +101,8 @@ class LocalSampler:
         self.end_tokens = frozenset(end for end in ends if end < vocabulary)
 
     def _schedule(self, requests: Sequence[Request], settings: SamplingSettings) -> Schedule:
-        rules = Rules(settings, self.tokenizer, self.end_tokens, self.slots, self.weights_version)
+        share = self._config.share_prompts
+        rules = Rules(settings, self.tokenizer, self.end_tokens, self.slots, self.weights_version, share)
         return Schedule(self._decoder, requests, rules)
 
     def slots(self, columns: int) -> int:

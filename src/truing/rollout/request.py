@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from truing.errors import TruingError
+from truing.models.prompted import PromptStates
 from truing.records import Ending, SampledCompletion, seed_for
 from truing.rollout.draw import Places
 from truing.rollout.sampler import SamplingSettings
@@ -73,11 +74,12 @@ class Token(NamedTuple):
 
 @dataclass
 class Row:
-    """A request under way: its place in the call and what it has drawn."""
+    """A request under way: its place in the call and what it has drawn. `prompt`, where it does not stand in the row's slot."""
 
     number: int
     request: Request
     stop: StopStrings | None
+    prompt: PromptStates | None = None
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
 
@@ -90,6 +92,11 @@ class Row:
     def position(self) -> int:
         """Place in its sequence of the last token drawn, which the next step runs."""
         return len(self.request.prompt) + len(self.tokens) - 1
+
+    @property
+    def column(self) -> int:
+        """Where that token goes in its slot."""
+        return self.position - (0 if self.prompt is None else self.prompt.length)
 
     @property
     def may_end(self) -> bool:

@@ -25,6 +25,8 @@ from truing.rollout.sampler import SamplingSettings
 
 _PREFILL_TOKENS = 8192
 """Prompt tokens run at once, or one prompt."""
+_SHARED_TOKENS, _SHARERS = 96, 4
+"""Tokens a prompt, and samples of each, from which on prompts are kept once for all their samples (measured)."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Rules:
     slots_for: Callable[[int], int]
     """How many requests may be under way at once where each may take so many columns. Raises TruingError where not even one."""
     weights_version: int
+    share_prompts: bool
+    """Keep a long prompt once for all its samples where that can be done."""
 
 
 class Schedule:
@@ -51,6 +55,9 @@ class Schedule:
         self._cancelled: set[int] = set()
         self._columns = max(request.columns for request in requests)
         rules.slots_for(self._columns)  # refused now, where it does not fit
+        self._slot_columns = 1
+        """Of the cache: without what stands outside it."""
+        self._shares_prompts = rules.share_prompts and decoder.can_share and _is_worth_sharing(requests)
         self._ends_E = torch.tensor(sorted(rules.end_tokens), device=decoder.model.device)
         self.done: dict[int, SampledCompletion] = {}
 
@@ -86,7 +93,8 @@ class Schedule:
         logits = []
         if under_way:
             rows = self._live[:under_way]
-            logits.append(self._decoder.step([row.tokens[-1] for row in rows], [row.position for row in rows]))
+            prompts = [row.prompt for row in rows if row.prompt is not None] or None
+            logits.append(self._decoder.step([row.tokens[-1] for row in rows], [row.position for row in rows], prompts))
         if admitted:
             logits.append(torch.stack(admitted))
         return told + self._draw(logits[0] if len(logits) == 1 else torch.cat(logits))
@@ -99,7 +107,10 @@ class Schedule:
             for number in numbers:
                 row = self._row(number)
                 prompt = self._prompts[row.request.prompt]
-                self._decoder.fill(len(self._live), prompt)
+                if self._shares_prompts:
+                    row.prompt = prompt.states
+                else:
+                    self._decoder.cache.fill(len(self._live), prompt.states)
                 self._live.append(row)
                 first.append(prompt.logits_V)
         return first
@@ -114,6 +125,9 @@ class Schedule:
             if len(self._live) + len(taken) >= self._rules.slots_for(columns):
                 break
             self._columns = columns
+            request = self._requests[self._waiting[0]]
+            outside = len(request.prompt) if self._shares_prompts else 0
+            self._slot_columns = max(self._slot_columns, request.columns - outside)
             taken.append(self._waiting.popleft())
         if taken:
             self._reserve(len(self._live) + len(taken))
@@ -121,11 +135,11 @@ class Schedule:
 
     def _reserve(self, slots: int) -> None:
         """Make room for so many rows; for more where some are under way, which each growth has to copy."""
-        if self._decoder.has_room(slots, self._columns):
+        if self._decoder.has_room(slots, self._slot_columns):
             return
         if self._live:
             slots = min(2 * slots, self._rules.slots_for(self._columns))
-        self._decoder.reserve(slots, self._columns, kept=len(self._live))
+        self._decoder.reserve(slots, self._slot_columns, kept=len(self._live))
 
     def _row(self, number: int) -> Row:
         return Row.of(number, self._requests[number], self._rules.settings, self._rules.tokenizer)
@@ -142,7 +156,10 @@ class Schedule:
         asked = dict.fromkeys(self._requests[number].prompt for number in numbers)
         new = [prompt for prompt in asked if prompt not in self._prompts]
         known = {prompt: self._prompts[prompt] for prompt in asked if prompt in self._prompts}
-        self._prompts = known | (dict(zip(new, self._decoder.prefill(new), strict=True)) if new else {})
+        run = self._decoder.prefill(new) if new else []
+        if self._shares_prompts:
+            run = [Prompt(prompt.states.copied(), prompt.logits_V) for prompt in run]
+        self._prompts = known | dict(zip(new, run, strict=True))
 
     def _draw(self, logits_RV: Tensor) -> list[Token]:
         early = [slot for slot, row in enumerate(self._live) if not row.may_end]
@@ -168,7 +185,7 @@ class Schedule:
         row = self._live[slot]
         last = self._live.pop()
         if last is not row:
-            self._decoder.cache.move(len(self._live), slot, last.position)
+            self._decoder.cache.move(len(self._live), slot, last.column)
             self._live[slot] = last
         self._finish(row, ending)
 
@@ -187,6 +204,13 @@ class Schedule:
             self._finish(self._row(number), Ending.CANCELLED)
         self._cancelled.clear()
         return told
+
+
+def _is_worth_sharing(requests: Sequence[Request]) -> bool:
+    """Whether reading a prompt once for its samples gains more than the calls for each prompt cost."""
+    prompts = {request.prompt for request in requests}
+    is_long = sum(map(len, prompts)) >= _SHARED_TOKENS * len(prompts)
+    return is_long and len(requests) >= _SHARERS * len(prompts)
 
 
 def _in_order(requests: Sequence[Request]) -> list[int]:
