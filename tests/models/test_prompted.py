@@ -49,6 +49,7 @@ def test_rows_are_found_anew_only_when_they_differ():
 def test_a_copy_does_not_keep_what_it_was_run_with():
     whole = torch.randn(1, 2, 100, WIDTH)
     part = PromptStates({0: whole.narrow(2, 10, 5)}, {0: whole.narrow(2, 20, 5)})
-    copy = part.copied()
-    assert (copy.length, copy.keys[0].untyped_storage().nbytes()) == (5, 5 * 2 * WIDTH * 4)
-    assert torch.equal(copy.values[0], part.values[0])
+    copy = part.copied(torch.float64)
+    assert (copy.length, copy.keys[0].untyped_storage().nbytes()) == (5, 5 * 2 * WIDTH * 8)
+    assert copy.keys[0].is_contiguous()
+    assert torch.equal(copy.values[0].float(), part.values[0])

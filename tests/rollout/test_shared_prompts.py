@@ -3,6 +3,7 @@
 import pytest
 from tests.rollout.contract import SETTINGS, flat, watched_steps
 
+from truing.models.config import LoadSettings
 from truing.models.load import load_policy, load_tokenizer
 from truing.rollout.config import LocalConfig
 from truing.rollout.decode import Decoder
@@ -30,6 +31,15 @@ def test_long_prompts_stand_once_for_all_their_samples(model, tokenizer, monkeyp
     for one, other in zip(shared, alone, strict=True):
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
     assert (set(sizes_on), set(sizes_off)) == ({12 * 15}, {12 * (96 + 15)})
+
+
+def test_a_model_in_bfloat16_shares_them_too(tiny_model_dir, tokenizer):
+    """Its cache is float32 on a CPU."""
+    model = load_policy(tiny_model_dir, LoadSettings(dtype="bfloat16"))
+    few = SETTINGS.with_changes(max_new_tokens=16, temperature=0.0)
+    on, off = LocalSampler(model, tokenizer), LocalSampler(model, tokenizer, config=LocalConfig(share_prompts=False))
+    shared, alone = (flat(one.sample([[5] * 96], samples_per_prompt=4, settings=few, seed=0)) for one in (on, off))
+    assert shared[0].logprobs[:4] == pytest.approx(alone[0].logprobs[:4], abs=0.05)
 
 
 @pytest.mark.parametrize(("tokens", "samples"), [(95, 4), (96, 3)])

@@ -29,9 +29,10 @@ class PromptStates(NamedTuple):
         """Tokens of the prompt."""
         return next(iter(self.keys.values())).shape[2]
 
-    def copied(self) -> PromptStates:
+    def copied(self, dtype: torch.dtype) -> PromptStates:
         """In memory of its own, so that what it was run with is not kept as long as it is."""
-        keys, values = ({layer: x.clone(memory_format=torch.contiguous_format) for layer, x in of.items()} for of in self)
+        whole = torch.contiguous_format
+        keys, values = ({layer: x.to(dtype, copy=True, memory_format=whole) for layer, x in of.items()} for of in self)
         return PromptStates(keys, values)
 
 

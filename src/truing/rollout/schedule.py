@@ -158,7 +158,7 @@ class Schedule:
         known = {prompt: self._prompts[prompt] for prompt in asked if prompt in self._prompts}
         run = self._decoder.prefill(new) if new else []
         if self._shares_prompts:
-            run = [Prompt(prompt.states.copied(), prompt.logits_V) for prompt in run]
+            run = [Prompt(prompt.states.copied(self._decoder.cache_dtype), prompt.logits_V) for prompt in run]
         self._prompts = known | dict(zip(new, run, strict=True))
 
     def _draw(self, logits_RV: Tensor) -> list[Token]:
