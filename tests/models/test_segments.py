@@ -183,3 +183,10 @@ def test_a_torch_without_the_kernel_is_told_at_once(tiny_model_dir, monkeypatch)
     finally:
         monkeypatch.undo()
         segments.kernel.cache_clear()
+
+
+def test_a_kernel_that_is_wrong_is_noticed_when_a_model_is_loaded(tiny_model_dir, monkeypatch):
+    """The few tokens that are tried are enough to go through it."""
+    monkeypatch.setattr(attention, "segment_attention", lambda query, *_: torch.zeros_like(query))
+    with pytest.raises(TruingError, match="turns hidden states into logits in a way"):
+        load_policy(tiny_model_dir, LoadSettings(attention="segments"))

@@ -1,10 +1,13 @@
 """Tried on every model as it is loaded: do sequences laid end to end give exactly what each gives alone?
 
 Configuration cannot tell (recurrent layers, convolutions, attention that ignores the layout, positions not taken from
-`position_ids`), so a few tokens are run both ways. It costs a handful of tiny forward passes.
+`position_ids`), so some tokens are run both ways: more than `attention.py` takes for short, so that they go the way that
+training does. It costs a handful of small forward passes.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -17,6 +20,8 @@ from truing.models.ragged import RaggedBatch
 
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 6e-2, torch.float16: 1e-2}
 """Largest difference allowed, relative to the largest value: rounding passes, a leak between neighbours does not."""
+_SEQUENCES = ((40, 3, 2), (50, 11, 7))
+"""How many tokens, the first, and how far apart their numbers are."""
 
 
 def require_ragged(model: PreTrainedModel, name: str) -> None:
@@ -25,23 +30,25 @@ def require_ragged(model: PreTrainedModel, name: str) -> None:
     """
     device = model.device
     vocabulary = vocabulary_size(model)
-    first = [3 % vocabulary, 5 % vocabulary, 2 % vocabulary, 7 % vocabulary]
-    second = [11 % vocabulary, 4 % vocabulary, 9 % vocabulary, 1, 6 % vocabulary, 8 % vocabulary]
+    context = getattr(model.config, "max_position_embeddings", None) or math.inf
+    first, second = (
+        [(start + step * place) % vocabulary for place in range(int(min(n, context)))] for n, start, step in _SEQUENCES
+    )
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():
             packed, alone_first, alone_second, prefix = (
                 hidden_states(model, RaggedBatch.from_sequences(sequences, device))
-                for sequences in ([first, second], [first], [second], [second[:3]])
+                for sequences in ([first, second], [first], [second], [second[: len(second) // 2]])
             )
             both = RaggedBatch.from_sequences([first, second], device)
-            reading = both.positions([[False, False, True, False], [False] * 4 + [True, False]]).reading
+            reading = both.positions([[place == len(one) - 2 for place in range(len(one))] for one in (first, second)]).reading
             some = hidden_states(model, both, reading)[reading.rows_U]
             same = (
-                _close(packed[:4], alone_first, model.dtype)
-                and _close(packed[4:], alone_second, model.dtype)
-                and _close(prefix, alone_second[:3], model.dtype)
+                _close(packed[: len(first)], alone_first, model.dtype)
+                and _close(packed[len(first) :], alone_second, model.dtype)
+                and _close(prefix, alone_second[: len(prefix)], model.dtype)
                 and _close(some, packed[reading.rows_U], model.dtype)
             )
             heads_agree = model.get_output_embeddings() is None or _close(
