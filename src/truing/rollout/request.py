@@ -74,12 +74,12 @@ class Token(NamedTuple):
 
 @dataclass
 class Row:
-    """A request under way: its place in the call and what it has drawn. `prompt`, where it does not stand in the row's slot."""
+    """A request under way: its place in the call and what it has drawn. `states` are its prompt's, unless they stand in its slot."""
 
     number: int
     request: Request
     stop: StopStrings | None
-    prompt: PromptStates | None = None
+    states: PromptStates | None = None
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
 
@@ -96,7 +96,7 @@ class Row:
     @property
     def column(self) -> int:
         """Where that token goes in its slot."""
-        return self.position - (0 if self.prompt is None else self.prompt.length)
+        return self.position - (0 if self.states is None else self.states.length)
 
     @property
     def may_end(self) -> bool:

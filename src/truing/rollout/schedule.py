@@ -93,7 +93,7 @@ class Schedule:
         logits = []
         if under_way:
             rows = self._live[:under_way]
-            prompts = [row.prompt for row in rows if row.prompt is not None] or None
+            prompts = [row.states for row in rows if row.states is not None] or None
             logits.append(self._decoder.step([row.tokens[-1] for row in rows], [row.position for row in rows], prompts))
         if admitted:
             logits.append(torch.stack(admitted))
@@ -108,7 +108,7 @@ class Schedule:
                 row = self._row(number)
                 prompt = self._prompts[row.request.prompt]
                 if self._shares_prompts:
-                    row.prompt = prompt.states
+                    row.states = prompt.states
                 else:
                     self._decoder.cache.fill(len(self._live), prompt.states)
                 self._live.append(row)
