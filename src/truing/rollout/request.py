@@ -74,7 +74,7 @@ class Token(NamedTuple):
 
 @dataclass
 class Row:
-    """A request under way: its place in the call and what it has drawn. `states` are its prompt's, unless they stand in its slot."""
+    """A request under way: its place in the call and what it has drawn. `states`: its prompt's, unless they stand in its slot."""
 
     number: int
     request: Request
