@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.rollout.contract import PROMPTS, flat, require_logprobs, watched_steps
 
 from truing.errors import TruingError
-from truing.models.load import load_policy, load_tokenizer
+from truing.models.load import load_policy
 from truing.records import Ending
 from truing.rollout import schedule
 from truing.rollout.config import LocalConfig
@@ -16,16 +16,6 @@ from truing.rollout.request import Request, requests_for
 from truing.rollout.sampler import SamplingSettings
 
 SETTINGS = SamplingSettings(max_new_tokens=32, temperature=1.0)
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model_dir):
-    return load_policy(tiny_model_dir)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model_dir):
-    return load_tokenizer(tiny_model_dir)
 
 
 @pytest.fixture(scope="module", params=["prompts in slots", "prompts shared"])

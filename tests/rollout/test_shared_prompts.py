@@ -4,20 +4,10 @@ import pytest
 from tests.rollout.contract import SETTINGS, flat, watched_steps
 
 from truing.models.config import LoadSettings
-from truing.models.load import load_policy, load_tokenizer
+from truing.models.load import load_policy
 from truing.rollout.config import LocalConfig
 from truing.rollout.decode import Decoder
 from truing.rollout.local import LocalSampler
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model_dir):
-    return load_policy(tiny_model_dir)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model_dir):
-    return load_tokenizer(tiny_model_dir)
 
 
 def test_long_prompts_stand_once_for_all_their_samples(model, tokenizer, monkeypatch):

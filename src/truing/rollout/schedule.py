@@ -121,11 +121,11 @@ class Schedule:
         """
         taken: list[int] = []
         while self._waiting:
-            columns = max(self._columns, self._requests[self._waiting[0]].columns)
+            request = self._requests[self._waiting[0]]
+            columns = max(self._columns, request.columns)
             if len(self._live) + len(taken) >= self._rules.slots_for(columns):
                 break
             self._columns = columns
-            request = self._requests[self._waiting[0]]
             outside = len(request.prompt) if self._shares_prompts else 0
             self._slot_columns = max(self._slot_columns, request.columns - outside)
             taken.append(self._waiting.popleft())
