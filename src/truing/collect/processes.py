@@ -51,11 +51,11 @@ def run(serve: Serve, count: int) -> None:
 def _start(serve: Serve) -> BaseProcess:
     process = multiprocessing.get_context("fork").Process(target=_child, args=(serve,))
     # held back until the child has let go of this process's handlers, which would swallow a stop that comes in between
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         process.start()
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return process
 
 

@@ -18,6 +18,7 @@ from truing.stats.intervals import wilson_clustered
 class Vote(Protocol):
     """What is read of a judgment: a rater's answer to a comparison, and the clause it leaned on ("" = none was named)."""
 
+    # the fields of a judgment, described where records are
     @property
     def comparison_id(self) -> str: ...  # noqa: D102
     @property
