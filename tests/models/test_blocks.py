@@ -61,6 +61,25 @@ def test_output_and_gradients_are_those_of_a_dense_mask(kept_keys, groups, narro
         torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
 
+def sizes(found):
+    """Of each batch: blocks, query columns, key columns."""
+    batches = Blocks.of_segments(found, HEADS, KEY_HEADS).batches
+    return sorted((len(batch.query_RHL), batch.query_RHL.shape[2], batch.key_RHC.shape[2]) for batch in batches)
+
+
+def test_short_branches_of_one_beginning_have_it_beside_them_once():
+    found, _ = laid([(3, [1, 2, 1]), (3, [2, 2])])
+    assert sizes(found) == [(2, 4, 3), (2, 4, 9)]  # 3 + 1 + 2 + 1 keys and 3 + 2 + 2, in columns of 3
+    found, _ = laid([(3, [1, 6, 1])])  # the second is cut in two, the others go together
+    assert sizes(found) == [(1, 2, 6), (1, 2, 9), (1, 4, 3), (1, 4, 9)]
+
+
+def test_branches_stay_apart_where_their_own_keys_cost_more_than_bringing_the_beginning_twice(monkeypatch):
+    monkeypatch.setattr(blocks, "_BRINGING", 0)
+    found, _ = laid([(1, [2, 2])])
+    assert sizes(found) == [(3, 2, 3)]
+
+
 def test_in_bfloat16_it_is_near_the_dense_mask_in_float32():
     found, n_tokens = laid([(9, [6, 4]), (7, [])])
     given_THE = [x.detach().bfloat16() for x in inputs(n_tokens)]
