@@ -55,6 +55,35 @@ def test_a_layer_gives_what_torch_gives(rows, inputs, outputs, has_bias, is_stri
 
 
 @needs_onednn
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 140), st.integers(1, 70), st.integers(1, 70), st.booleans())
+def test_a_packed_layer_gives_what_torch_gives(rows, inputs, outputs, has_bias):
+    torch.manual_seed(rows)
+    layer = nn.Linear(inputs, outputs, bias=has_bias)
+    x_1ND = torch.randn(1, rows, inputs)
+    with torch.no_grad():
+        expected = layer(x_1ND)
+        layer.__class__ = OneDnnLinear
+        with products.packed_weights(layer):
+            torch.testing.assert_close(layer(x_1ND), expected, rtol=1e-5, atol=1e-5)
+        assert layer.packed is None
+
+
+@needs_onednn
+def test_gradients_are_of_the_weights_themselves_while_packed_copies_are_held():
+    layer = nn.Linear(8, 8)
+    layer.__class__ = OneDnnLinear
+    with products.packed_weights(layer):
+        layer(torch.randn(16, 8)).sum().backward()
+    assert layer.weight.grad is not None
+
+
+@pytest.mark.parametrize(("rows", "filled"), [(1, 4), (4, 4), (13, 16), (17, 24), (128, 128), (129, 129)])
+def test_few_rows_are_filled_up_so_that_sizes_come_again(rows, filled):
+    assert products._few_rounded(rows) == filled
+
+
+@needs_onednn
 def test_it_runs_what_it_says(monkeypatch):
     calls = []
     monkeypatch.setattr(products, "onednn_linear", lambda *args: calls.append(1) or onednn_linear(*args))

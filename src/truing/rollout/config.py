@@ -31,6 +31,8 @@ class LocalConfig(Config):
     """Memory for its key/value cache while it draws: completions wait where it does not hold them all at once."""
     share_prompts: bool = True
     """On a CPU, keep a long prompt's keys and values once for all its samples, and read them once a step."""
+    pack_weights: bool = True
+    """While it draws, keep weights also in the order in which a CPU's products read them, where `load.products` is oneDNN."""
     cuda_graphs: bool = True
     """Replay captured decoding steps where there is CUDA."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from truing.errors import TruingError
 from truing.models.flops import FloorCounter
 from truing.models.forward import vocabulary_size
+from truing.models.products import packed_weights
 from truing.models.template import end_token_ids
 from truing.records import SampledCompletion
 from truing.rollout.config import LocalConfig
@@ -23,8 +25,9 @@ class LocalSampler:
     """A `Sampler` over a model held in this process.
 
     Memory: `slots` completions are under way at once, the most that `max_batch` and `config.cache_gib` allow where each takes
-    the columns of the call's longest request. Beside them there is one prefill. What waits takes nothing. The cache is given
-    back when all is drawn, unless CUDA graphs were captured in it.
+    the columns of the call's longest request. Beside them there is one prefill, and, where `pack_weights` applies,
+    the linear layers' weights once more. What waits takes nothing. All is given back when all is drawn, but for a cache that CUDA
+    graphs were captured in.
     """
 
     def __init__(
@@ -100,6 +103,9 @@ class LocalSampler:
         ends = end_token_ids(self.tokenizer, model.config, model.generation_config)
         self.end_tokens = frozenset(end for end in ends if end < vocabulary)
 
+    def _packed(self) -> AbstractContextManager[None]:
+        return packed_weights(self.model) if self._config.pack_weights else nullcontext()
+
     def _schedule(self, requests: Sequence[Request], settings: SamplingSettings) -> Schedule:
         share = self._config.share_prompts
         rules = Rules(settings, self.tokenizer, self.end_tokens, self.slots, self.weights_version, share)
@@ -161,7 +167,7 @@ class Stream:
         model.eval()
         started = time.perf_counter()
         try:
-            with FloorCounter() as floor:
+            with FloorCounter() as floor, self._sampler._packed():
                 while not self._schedule.is_finished:
                     yield from self._schedule.step()
                 self._is_over = True
