@@ -11,9 +11,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def describe() -> dict[str, str | int | float]:
-    """Processor, its widest vectors, cores, memory, system, and the commit that was timed (`+`: the working tree differs)."""
+    """Processor, its family and model (of AMD's, 25/17 is Zen 4 and 26 Zen 5), widest vectors, cores, memory, system, and the
+    commit that was timed (`+`: the working tree differs).
+    """
     return {
-        "cpu": _cpu_model(),
+        "cpu": _cpu_field("model name") or platform.processor(),
+        "family": f"{_cpu_field('cpu family')}/{_cpu_field('model')}",
         "vectors": "AVX-512" if "avx512f" in _cpu_flags() else "AVX2" if "avx2" in _cpu_flags() else "other",
         "cores": os.cpu_count() or 0,
         "has_bf16_instructions": has_bf16_instructions(),
@@ -46,11 +49,11 @@ def _cpuinfo() -> str:
     return path.read_text() if path.exists() else ""
 
 
-def _cpu_model() -> str:
-    lines = [line for line in _cpuinfo().splitlines() if line.startswith("model name")]
-    return lines[0].split(":", 1)[1].strip() if lines else platform.processor()
+def _cpu_field(name: str) -> str:
+    """Of the first processor; nothing where the system does not tell."""
+    fields = (line.split(":", 1) for line in _cpuinfo().splitlines() if ":" in line)
+    return next((value.strip() for key, value in fields if key.strip() == name), "")
 
 
 def _cpu_flags() -> list[str]:
-    lines = [line for line in _cpuinfo().splitlines() if line.startswith("flags")]
-    return lines[0].split() if lines else []
+    return _cpu_field("flags").split()

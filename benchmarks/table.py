@@ -82,7 +82,8 @@ def _processor(of: dict[str, Any]) -> str:
     """What tells the machines of the results apart."""
     machine = of["machine"]
     name = str(machine["cpu"]).removesuffix(" Processor")
-    return f"{name}, {machine['vectors']}" if "vectors" in machine else name
+    family = f" {machine['family']}" if "family" in machine else ""
+    return f"{name}{family}, {machine['vectors']}" if "vectors" in machine else name
 
 
 def _groups(rows: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
