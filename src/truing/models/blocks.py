@@ -36,7 +36,7 @@ _QUERY_COLUMNS, _KEY_COLUMNS = 32, 128
 _KEPT_KEYS = 512
 """Key columns up to which probabilities are kept."""
 _BRINGING = 50
-"""Queries whose pairs with a key cost what it costs to bring the key and to take its gradient back (measured)."""
+"""Queries whose pairs with a key cost what it costs to bring the key and to take its gradient back (estimated)."""
 
 
 class Batch(NamedTuple):
