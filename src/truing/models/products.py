@@ -1,8 +1,9 @@
 """Matrix products of linear layers on a CPU, by oneDNN where torch's own are slow.
 
-torch hands float32 products to MKL, which runs kernels of half the width on processors that are not Intel's: on one core of an AMD
-EPYC, 112 against 250 GFLOP/s where it has full AVX-512 (Zen 5), 90 against 105 where that takes two cycles (Zen 4). oneDNN, which
-torch carries and uses for bfloat16, takes what the processor has. The sums are the same but for the order in which they are rounded.
+torch hands float32 products to MKL, which runs kernels of half the width on processors that are not Intel's. On one core of an
+AMD EPYC that is 112 GFLOP/s against 250 where AVX-512 takes one cycle (Zen 5), 90 against 105 where it takes two (Zen 4). oneDNN,
+which torch carries and uses for bfloat16, takes what the processor has. The sums are the same but for the order in which they are
+rounded.
 
 A product of few rows, as a sampler's, waits for the weight to come from memory. `packed_weights` holds weights in the order in
 which oneDNN reads them: with 4 rows and 8,192 outputs that halves the time, float32 and bfloat16 (measured).
