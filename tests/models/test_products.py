@@ -147,6 +147,21 @@ def test_it_is_refused_where_it_cannot_run(monkeypatch):
         choose_products(LoadSettings(products="onednn"), torch.device("cuda"))
 
 
+@needs_onednn
+def test_a_torch_that_packs_no_weights_is_told_at_once(monkeypatch):
+    def lacking():
+        raise AttributeError("_reorder_linear_weight")
+
+    monkeypatch.setattr(products, "_packer", lacking)
+    products.kernel.cache_clear()
+    try:
+        assert choose_products(LoadSettings(), CPU) == "torch"
+        with pytest.raises(TruingError, match=r"or \._reorder_linear_weight"):
+            choose_products(LoadSettings(products="onednn"), CPU)
+    finally:
+        products.kernel.cache_clear()
+
+
 def test_a_torch_without_the_kernel_is_told_at_once(monkeypatch):
     products.kernel.cache_clear()
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)

@@ -42,18 +42,19 @@ def kernel() -> Callable[..., Tensor]:
     """Of x, weight and bias, then "none", [] and "": x weight^T + bias. Raises TruingError where this torch lacks it."""
     try:
         product: Callable[..., Tensor] | None = torch.ops.mkldnn._linear_pointwise.default
+        _packer()
     except AttributeError:
         product = None
     if product is None or not torch.backends.mkldnn.is_available():
         raise TruingError(
-            f"torch {torch.__version__} lacks mkldnn._linear_pointwise, by which float32 products run on oneDNN: "
-            'set load.products = "torch" or "auto", or install a torch that has it (2.13 does)'
+            f"torch {torch.__version__} lacks mkldnn._linear_pointwise or ._reorder_linear_weight, by which products run on oneDNN: "
+            'set load.products = "torch" or "auto", or install a torch that has both (2.13 does)'
         )
     return product
 
 
 def _packer() -> Callable[[Tensor, int], Tensor]:
-    """Of a weight [M, D] and a number of rows: what `kernel` takes in its place. It came to torch with `kernel`."""
+    """Of a weight [M, D] and a number of rows: what `kernel` takes in its place. `kernel` tells where torch lacks it."""
     pack: Callable[[Tensor, int], Tensor] = torch.ops.mkldnn._reorder_linear_weight.default
     return pack
 
