@@ -47,7 +47,7 @@ def kernel() -> Callable[..., Tensor]:
         product = None
     if product is None or not torch.backends.mkldnn.is_available():
         raise TruingError(
-            f"torch {torch.__version__} lacks mkldnn._linear_pointwise or ._reorder_linear_weight, by which products run on oneDNN: "
+            f"torch {torch.__version__} lacks mkldnn._linear_pointwise or ._reorder_linear_weight, by which oneDNN multiplies: "
             'set load.products = "torch" or "auto", or install a torch that has both (2.13 does)'
         )
     return product
