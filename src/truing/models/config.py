@@ -10,7 +10,7 @@ from truing.config import Config
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Attention = Literal["auto", "segments", "blocks", "rectangles", "flex"]
-Products = Literal["auto", "onednn", "torch"]
+Products = Literal["auto", "onednn", "torch", "widened"]
 HeadInit = Literal["normal", "zeros"]
 
 
@@ -41,8 +41,9 @@ class LoadSettings(Config):
     )
     products: Products = Field(
         default="auto",
-        description='what multiplies float32 matrices on a CPU: "torch" (as torch sees fit, mostly MKL) or "onednn"; "auto" is '
-        "onednn where its kernels are wider: on processors with AVX-512 that are not Intel's",
+        description='what multiplies matrices on a CPU: "torch" (as torch sees fit), "onednn" (large ones of float32) or '
+        '"widened" (bfloat16, in float32); "auto" is widened where the processor has no kernels for bfloat16, and onednn where '
+        "its kernels are wider: on processors with AVX-512 that are not Intel's",
     )
     fused_norms: bool = Field(default=True, description="on a CPU, RMS norms in few passes over memory: same result, less time")
     skip_unread: bool = Field(

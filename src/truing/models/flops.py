@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from truing.models.products import has_onednn, onednn_linear
+from truing.models.products import has_onednn, onednn_linear, widened_linear
 from truing.models.unread import rowwise_modules
 
 _ACTIVE: ContextVar[tuple[FloorCounter, ...]] = ContextVar("active", default=())
@@ -151,8 +151,10 @@ def peak_rate(kind: Kind, threads: int) -> float:
     generator = torch.Generator(kind.device).manual_seed(0)
     a, b = (torch.randn(size, size, device=kind.device, generator=generator).to(kind.dtype) for _ in range(2))
     ways: list[Callable[[Tensor, Tensor], Tensor]] = [torch.mm]
-    if has_onednn() and kind == Kind(torch.device("cpu"), torch.float32):
+    if kind == Kind(torch.device("cpu"), torch.float32) and has_onednn():
         ways.append(onednn_linear)
+    if kind == Kind(torch.device("cpu"), torch.bfloat16):
+        ways.append(widened_linear)
     return 2 * size**3 / min(_seconds(multiply, a, b) for multiply in ways for _ in range(6))
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from truing.models.products import OneDnnLinear, onednn_linear
+from truing.models.products import FastLinear, OneDnnLinear, WidenedLinear, onednn_linear
 
 _TILE_ELEMENTS = {"cpu": 2**22, "cuda": 2**28}
 """Logits that one product makes: enough to keep a processor busy."""
@@ -80,7 +80,8 @@ class LogitTransform(NamedTuple):
 
 def head_logits(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
     """Next-token logits [N, V] in float32 at temperature 1."""
-    logits_NV: Tensor = model.get_output_embeddings()(hidden_ND)
+    head: Any = model.get_output_embeddings()
+    logits_NV: Tensor = head(hidden_ND.float() if isinstance(head, WidenedLinear) else hidden_ND)
     return LogitTransform.of(model, 1.0).apply_(logits_NV.float())
 
 
@@ -105,10 +106,14 @@ def score_tokens(
     transform = LogitTransform.of(model, temperature)
     if not tiled or len(targets_N) == 0:
         return _score_tile(head, hidden_ND, targets_N, transform, entropy)
-    if type(head) in (nn.Linear, OneDnnLinear):
+    if type(head) is nn.Linear or isinstance(head, FastLinear):
+        weight_VD: Tensor = head.weight
+        bias_V: Tensor | None = head.bias
+        if isinstance(head, WidenedLinear):  # nothing is rounded between the product and the softmax
+            hidden_ND, weight_VD, bias_V = hidden_ND.float(), weight_VD.float(), None if bias_V is None else bias_V.float()
         room = _Room.of(head, hidden_ND)
         # torch leaves Function.apply without types
-        scores = _LinearHead.apply(hidden_ND, head.weight, head.bias, targets_N, transform, entropy, summed, room)  # type: ignore[no-untyped-call]
+        scores = _LinearHead.apply(hidden_ND, weight_VD, bias_V, targets_N, transform, entropy, summed, room)  # type: ignore[no-untyped-call]
         return TokenScores(*scores)
     size = _rows(_TILE_ELEMENTS, head.weight, _TILE_ROWS)
     tiles = [

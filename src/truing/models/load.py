@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -30,12 +30,12 @@ from truing.errors import TruingError
 from truing.models import products, segments
 from truing.models.attention import ATTENTION, BLOCK_ATTENTION, FLEX_ATTENTION, SEGMENT_ATTENTION
 from truing.models.blocks import is_faster_in_blocks
-from truing.models.config import Attention, HeadInit, LoadSettings
+from truing.models.config import Attention, HeadInit, LoadSettings, Products
 from truing.models.durable import durable_folder
 from truing.models.lora import has_adapters, merged_tensors, save_adapter
 from truing.models.norms import fuse_norms
 from truing.models.probe import require_ragged
-from truing.models.products import is_faster_by_onednn, multiply_by_onednn
+from truing.models.products import FastLinear, OneDnnLinear, WidenedLinear, is_faster_by_onednn, multiplies_bfloat16, multiply_by
 from truing.models.unread import skip_unread
 
 _ATTENTION_OF_DEVICE: dict[str, Attention] = {"cuda": "flex", "cpu": "segments"}
@@ -46,6 +46,7 @@ _ATTENTION_NAMES = {
     "rectangles": ATTENTION,
     "flex": FLEX_ATTENTION,
 }
+_LAYERS_OF_PRODUCTS: dict[Products, type[FastLinear]] = {"onednn": OneDnnLinear, "widened": WidenedLinear}
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -107,15 +108,23 @@ def choose_attention(settings: LoadSettings, device: torch.device) -> str:
     return _ATTENTION_NAMES[way]
 
 
-def choose_products(settings: LoadSettings, device: torch.device) -> Literal["onednn", "torch"]:
-    """What multiplies float32 matrices. Raises TruingError where it cannot."""
-    if settings.products == "auto":
-        return "onednn" if device.type == "cpu" and is_faster_by_onednn() else "torch"
-    if settings.products == "onednn" and device.type != "cpu":
-        raise TruingError(f'products = "onednn": multiplies on a CPU, not on {device}; use "torch" or "auto"')
-    if settings.products == "onednn":
+def choose_products(settings: LoadSettings, device: torch.device) -> Products:
+    """What multiplies matrices, never "auto". Raises TruingError where it cannot."""
+    way = settings.products
+    is_bfloat16 = choose_dtype(settings, device) == torch.bfloat16
+    if way == "auto":
+        if device.type != "cpu":
+            return "torch"
+        if is_bfloat16 and not multiplies_bfloat16():
+            return "widened"
+        return "onednn" if is_faster_by_onednn() else "torch"
+    if way != "torch" and device.type != "cpu":
+        raise TruingError(f'products = "{way}": multiplies on a CPU, not on {device}; use "torch" or "auto"')
+    if way == "widened" and not is_bfloat16:
+        raise TruingError('products = "widened": multiplies bfloat16 in float32; set dtype = "bfloat16", or use "auto"')
+    if way == "onednn":
         products.kernel()  # where torch lacks it, that is said now
-    return settings.products
+    return way
 
 
 def load_tokenizer(
@@ -227,8 +236,8 @@ def _read(auto: Any, path: str | Path, settings: LoadSettings, may_lack: tuple[s
     if broken:
         raise TruingError(f"{where}: weights are missing or have the wrong shape: {', '.join(broken[:3])} ({len(broken)} in all)")
     policy: PreTrainedModel = model.to(device).eval()
-    if choose_products(settings, device) == "onednn":
-        multiply_by_onednn(policy)
+    if kind := _LAYERS_OF_PRODUCTS.get(choose_products(settings, device)):
+        multiply_by(policy, kind)
     if settings.fused_norms and device.type == "cpu":
         fuse_norms(policy)
     if settings.skip_unread:

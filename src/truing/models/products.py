@@ -1,24 +1,31 @@
-"""Matrix products of linear layers on a CPU, by oneDNN where torch's own are slow.
+"""Matrix products of linear layers on a CPU, where torch's own are slow.
 
-torch hands float32 products to MKL, which runs kernels of half the width on processors that are not Intel's. On one core of an
-AMD EPYC that is 112 GFLOP/s against 250 where AVX-512 takes one cycle (Zen 5), 90 against 105 where it takes two (Zen 4). oneDNN,
-which torch carries and uses for bfloat16, takes what the processor has. The sums are the same but for the order in which they are
-rounded.
+**float32, by oneDNN.** torch hands float32 products to MKL, which runs kernels of half the width on processors that are not
+Intel's. On one core of an AMD EPYC that is 112 GFLOP/s against 250 where AVX-512 takes one cycle (Zen 5), 90 against 105 where it
+takes two (Zen 4). oneDNN, which torch carries and uses for bfloat16, takes what the processor has. The sums are the same but for
+the order in which they are rounded.
 
-A product of few rows, as a sampler's, waits for the weight to come from memory. `packed_weights` holds weights in the order in
-which oneDNN reads them: with 4 rows and 8,192 outputs that halves the time, float32 and bfloat16 (measured).
+**bfloat16, by way of float32.** On a processor without instructions for bfloat16, as most laptops', torch multiplies it at 0.5 to
+20 GFLOP/s a core, where float32 runs at 80 (an EPYC with AVX2). There both operands are made float32 as they go into a product,
+and what comes out is rounded: weights and what a step keeps stay bfloat16.
 
-torch has no public function for either. `kernel` and `_packer` are the only places that name the private ones.
+A product of few rows, as a sampler's, waits for the weight to come from memory. `packed_weights` holds copies of the weights as
+their products read them fastest. For oneDNN that is an order of its own: with 4 rows and 8,192 outputs it halves the time,
+float32 and bfloat16 (measured). For bfloat16 by way of float32 it is float32.
+
+torch has no public function for oneDNN's products. `kernel`, `_packer` and `multiplies_bfloat16` are the only places that name
+private ones.
 
 Shapes: N rows, D inputs, M outputs.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +36,15 @@ from truing.errors import TruingError
 
 _LEAST = 2**25
 """Multiplications from which on oneDNN is the faster: it takes a third of a millisecond to get ready for a new number of rows."""
-_LEAST_WEIGHT = 2**16
-"""Numbers of a weight from which on that happens, and asking each time costs little beside the product."""
 _FEW_ROWS, _LEAST_OF_FEW = 128, 2**21
 """Up to so many rows, as a sampler runs, numbers come again and again; then 10 microseconds to get going are all (measured)."""
 _PACKED_ROWS = 64
 """Rows that weights are packed for. Other numbers run as fast (measured)."""
+_WIDENED_ROWS = 8
+"""Of bfloat16, from which on it is faster to make the weight float32 first than to multiply it as it is (measured)."""
+
+Multiply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""Of x [N, D], weight [M, D] and bias [M] or None: x weight^T + bias. Records no gradient."""
 
 
 @cache
@@ -80,6 +90,15 @@ def is_faster_by_onednn() -> bool:
     return has_onednn() and bool(cpu.get("avx512_f")) and "Intel" not in cpu.get("cpu_name", "Intel")
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether oneDNN, to which torch hands products in bfloat16, has kernels for them here; True where this torch cannot tell.
+
+    Without, torch multiplies element by element.
+    """
+    tell: Callable[[], bool] = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    return tell()
+
+
 def onednn_linear(x_ND: Tensor, weight_MD: Tensor, bias_M: Tensor | None = None) -> Tensor:
     """x weight^T + bias, [N, M], no gradient recorded. float32 on a CPU; `weight_MD` without gaps, either way round.
 
@@ -88,61 +107,120 @@ def onednn_linear(x_ND: Tensor, weight_MD: Tensor, bias_M: Tensor | None = None)
     return kernel()(x_ND, weight_MD, bias_M, "none", [], "")
 
 
+def widened_linear(x_ND: Tensor, weight_MD: Tensor, bias_M: Tensor | None = None) -> Tensor:
+    """x weight^T + bias, [N, M], multiplied and added up in float32, then rounded to the type of `x_ND`."""
+    return functional.linear(x_ND.float(), weight_MD.float(), None if bias_M is None else bias_M.float()).to(x_ND.dtype)
+
+
 class _Packed(NamedTuple):
-    """A weight as oneDNN reads it best, and which of its versions that is."""
+    """A weight as its products read it best, and which of its versions that is."""
 
     weight: Tensor
     version: int
 
 
-class OneDnnLinear(nn.Linear):
-    """A linear layer whose float32 products run on oneDNN, forward and back; small ones and other types as in its base class.
+class FastLinear(nn.Linear, ABC):
+    """A linear layer whose products run otherwise than torch would have them, forward and back, where that is faster.
 
-    Within `packed_weights` all products without gradients, whatever their size and type.
+    Within `packed_weights` all products without gradients.
     """
 
+    least_weight: ClassVar[int] = 0
+    """Numbers of a weight below which a layer is left to torch altogether."""
     packed: _Packed | None = None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch names it so)
         """[..., D] to [..., M]."""
-        if self.packed is not None and not torch.is_grad_enabled() and self.packed.version == self.weight._version:
-            return self._by_packed(input, self.packed.weight)
-        if not self.suits(input):
+        is_packed = self.packed is not None and not torch.is_grad_enabled() and self.packed.version == self.weight._version
+        if not is_packed and not self.suits(input):
             return super().forward(input)
-        x_ND = input.reshape(-1, self.in_features).contiguous()
-        # torch leaves Function.apply without types
-        out_NM: Tensor = _Linear.apply(x_ND, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        x_ND = input.reshape(-1, self.in_features)
+        if self.packed is not None and is_packed:
+            out_NM = self.by_packed(x_ND, self.packed.weight)
+        else:  # torch leaves Function.apply without types
+            out_NM = _Linear.apply(x_ND.contiguous(), self.weight, self.bias, self.multiply)  # type: ignore[no-untyped-call]
         return out_NM.view(*input.shape[:-1], self.out_features)
 
-    def _by_packed(self, x: Tensor, packed: Tensor) -> Tensor:
-        x_ND = x.reshape(-1, self.in_features)
-        rows = len(x_ND)
-        if missing := _few_rounded(rows) - rows:
-            x_ND = functional.pad(x_ND, (0, 0, 0, missing))
-        return onednn_linear(x_ND, packed, self.bias)[:rows].view(*x.shape[:-1], self.out_features)
+    @staticmethod
+    @abstractmethod
+    def multiply(x_ND: Tensor, weight_MD: Tensor, bias_M: Tensor | None = None) -> Tensor:
+        """x weight^T + bias, no gradient recorded."""
+
+    @abstractmethod
+    def suits(self, x: Tensor) -> bool:
+        """Whether that is faster for this input [..., D]."""
+
+    @abstractmethod
+    def pack(self, weight_MD: Tensor) -> Tensor:
+        """The weight as `by_packed` takes it."""
+
+    @abstractmethod
+    def by_packed(self, x_ND: Tensor, packed: Tensor) -> Tensor:
+        """What `multiply` gives, of a packed weight."""
+
+
+class OneDnnLinear(FastLinear):
+    """Large float32 products by oneDNN; packed ones whatever their size and type."""
+
+    least_weight = 2**16
+    """From here on it happens that oneDNN is faster, and asking each time costs little beside the product."""
+    multiply = staticmethod(onednn_linear)
 
     def suits(self, x: Tensor) -> bool:
-        """Whether this input [..., D] goes to oneDNN."""
+        """Large, float32, on a CPU."""
         is_float = x.dtype == self.weight.dtype == torch.float32
         rows = x.numel() // self.in_features
         is_large = x.numel() * self.out_features >= (_LEAST if rows > _FEW_ROWS else _LEAST_OF_FEW)
         return is_float and is_large and x.device.type == "cpu" and self.weight.is_contiguous()
 
+    def pack(self, weight_MD: Tensor) -> Tensor:
+        """In oneDNN's own order."""
+        return _packer()(weight_MD, _PACKED_ROWS)
+
+    def by_packed(self, x_ND: Tensor, packed: Tensor) -> Tensor:
+        """Few rows are filled up."""
+        rows = len(x_ND)
+        if missing := _few_rounded(rows) - rows:
+            x_ND = functional.pad(x_ND, (0, 0, 0, missing))
+        return onednn_linear(x_ND, packed, self.bias)[:rows]
+
+
+class WidenedLinear(FastLinear):
+    """bfloat16 products by way of float32. Of a float32 input they are not rounded."""
+
+    multiply = staticmethod(widened_linear)
+
+    def suits(self, x: Tensor) -> bool:
+        """More than a few rows of bfloat16."""
+        return self.weight.dtype == torch.bfloat16 and (
+            x.dtype != torch.bfloat16 or x.numel() >= _WIDENED_ROWS * self.in_features
+        )
+
+    def pack(self, weight_MD: Tensor) -> Tensor:
+        """In float32."""
+        return weight_MD.float()
+
+    def by_packed(self, x_ND: Tensor, packed: Tensor) -> Tensor:
+        """Rounded once."""
+        return widened_linear(x_ND, packed, self.bias)
+
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_ND: Tensor, weight_MD: Tensor, bias_M: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x_ND: Tensor, weight_MD: Tensor, bias_M: Tensor | None, multiply: Multiply) -> Tensor:
         ctx.save_for_backward(x_ND, weight_MD)
-        return onednn_linear(x_ND, weight_MD, bias_M)
+        ctx.multiply = multiply
+        return multiply(x_ND, weight_MD, bias_M)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x_ND, weight_MD = ctx.saved_tensors
-        grad_NM, (of_x, of_weight, of_bias) = grads[0].contiguous(), ctx.needs_input_grad
+        grad_NM, (of_x, of_weight, of_bias, _) = grads[0].contiguous(), ctx.needs_input_grad
         return (
-            onednn_linear(grad_NM, weight_MD.T) if of_x else None,
-            onednn_linear(grad_NM.T, x_ND.T) if of_weight else None,
+            ctx.multiply(grad_NM, weight_MD.T, None) if of_x else None,
+            ctx.multiply(grad_NM.T, x_ND.T, None) if of_weight else None,
             grad_NM.sum(0) if of_bias else None,
+            None,
         )
 
 
@@ -156,25 +234,25 @@ def _few_rounded(rows: int) -> int:
 
 @contextmanager
 def packed_weights(model: nn.Module) -> Iterator[None]:
-    """While it lasts, have the products of `model` that are on oneDNN run on packed copies of their weights.
+    """While it lasts, have the fast layers of `model` multiply by packed copies of their weights.
 
-    Takes the memory of those weights once more, and as much time as to read and write them. A weight that is changed in place
-    meanwhile is used as it stands.
+    Takes the memory of those weights once more (in float32 where bfloat16 goes that way), and as much time as to read and write
+    them. A weight that is changed in place meanwhile is used as it stands.
     """
-    layers = [module for module in model.modules() if isinstance(module, OneDnnLinear)]
+    layers = [module for module in model.modules() if isinstance(module, FastLinear)]
     try:
         for layer in layers:
             weight_MD = layer.weight.detach()
-            layer.packed = _Packed(_packer()(weight_MD, _PACKED_ROWS), weight_MD._version)
+            layer.packed = _Packed(layer.pack(weight_MD), weight_MD._version)
         yield
     finally:
         for layer in layers:
             layer.packed = None
 
 
-def multiply_by_onednn(model: PreTrainedModel) -> None:
-    """Have the large linear layers of `model` and its language-model head run on oneDNN, in place. Copies will too."""
+def multiply_by(model: PreTrainedModel, kind: type[FastLinear]) -> None:
+    """Have the linear layers of `model` and its language-model head be of this kind, in place. Copies will too."""
     head = model.get_output_embeddings()
     for module in [*model.base_model.modules(), *([] if head is None else [head])]:
-        if type(module) is nn.Linear and module.weight.numel() >= _LEAST_WEIGHT:
-            module.__class__ = OneDnnLinear
+        if type(module) is nn.Linear and module.weight.numel() >= kind.least_weight:
+            module.__class__ = kind
