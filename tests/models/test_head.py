@@ -10,7 +10,7 @@ from truing.models import head, products
 from truing.models.config import LoadSettings
 from truing.models.head import score_tokens
 from truing.models.load import load_policy
-from truing.models.products import has_onednn
+from truing.models.products import OneDnnLinear, has_onednn
 
 
 @pytest.fixture(
@@ -19,7 +19,7 @@ from truing.models.products import has_onednn
 )
 def policy(tiny_model_dir, request):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(products, "_LEAST_WEIGHT", 0)
+        patch.setattr(OneDnnLinear, "least_weight", 0)
         return load_policy(tiny_model_dir, LoadSettings(products=request.param))
 
 

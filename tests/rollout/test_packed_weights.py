@@ -1,4 +1,4 @@
-"""Weights kept in oneDNN's own order while the local engine draws: nothing but rounding changes."""
+"""Weights kept as their products read them fastest while the local engine draws: nothing but rounding changes."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from truing.models import products
 from truing.models.config import LoadSettings
 from truing.models.load import load_policy
-from truing.models.products import OneDnnLinear, has_onednn
+from truing.models.products import FastLinear, OneDnnLinear, has_onednn, multiplies_bfloat16
 from truing.rollout.config import LocalConfig
 from truing.rollout.local import LocalSampler
 from truing.rollout.request import requests_for
@@ -19,12 +19,12 @@ SETTINGS = SamplingSettings(max_new_tokens=12)
 
 
 def policy(folder, monkeypatch, **settings):
-    monkeypatch.setattr(products, "_LEAST_WEIGHT", 64)
-    return load_policy(folder, LoadSettings(products="onednn", **settings))
+    monkeypatch.setattr(OneDnnLinear, "least_weight", 64)
+    return load_policy(folder, LoadSettings(**{"products": "onednn", **settings}))
 
 
 def layers(model):
-    return [module for module in model.modules() if isinstance(module, OneDnnLinear)]
+    return [module for module in model.modules() if isinstance(module, FastLinear)]
 
 
 def sampled(model, tokenizer, *, pack):
@@ -36,7 +36,7 @@ def sampled(model, tokenizer, *, pack):
 def test_the_same_tokens_are_drawn(tiny_model_dir, tokenizer, monkeypatch):
     model = policy(tiny_model_dir, monkeypatch)
     ran = []
-    monkeypatch.setattr(OneDnnLinear, "_by_packed", lambda *args, run=OneDnnLinear._by_packed: ran.append(1) or run(*args))
+    monkeypatch.setattr(OneDnnLinear, "by_packed", lambda *args, run=OneDnnLinear.by_packed: ran.append(1) or run(*args))
     packed = sampled(model, tokenizer, pack=True)
     assert ran
     ran.clear()
@@ -47,8 +47,12 @@ def test_the_same_tokens_are_drawn(tiny_model_dir, tokenizer, monkeypatch):
         assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-5)
 
 
-def test_in_bfloat16_they_are_as_likely(tiny_model_dir, tokenizer, monkeypatch):
-    model = policy(tiny_model_dir, monkeypatch, dtype="bfloat16")
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param("onednn", marks=pytest.mark.skipif(not multiplies_bfloat16(), reason="no kernels for it here")), "widened"],
+)
+def test_in_bfloat16_they_are_as_likely(tiny_model_dir, tokenizer, monkeypatch, way):
+    model = policy(tiny_model_dir, monkeypatch, dtype="bfloat16", products=way)
     packed, plain = (sampled(model, tokenizer, pack=pack)[0] for pack in (True, False))
     assert packed.logprobs[0] == pytest.approx(plain.logprobs[0], abs=0.05)
 

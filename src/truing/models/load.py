@@ -124,6 +124,8 @@ def choose_products(settings: LoadSettings, device: torch.device) -> Products:
         raise TruingError('products = "widened": multiplies bfloat16 in float32; set dtype = "bfloat16", or use "auto"')
     if way == "onednn":
         products.kernel()  # where torch lacks it, that is said now
+        if is_bfloat16 and not multiplies_bfloat16():
+            raise TruingError('products = "onednn": it has no kernels for bfloat16 on this processor; use "widened" or "auto"')
     return way
 
 
