@@ -24,8 +24,12 @@ def policy(tiny_model_dir, request):
 
 
 def make_tiles_of_five_rows(monkeypatch, vocabulary):
+    make_tiles(monkeypatch, vocabulary, rows=5)
+
+
+def make_tiles(monkeypatch, vocabulary, rows):
     monkeypatch.setattr(products, "_LEAST_OF_FEW", 0)
-    monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": 5 * vocabulary})
+    monkeypatch.setattr(head, "_TILE_ELEMENTS", {"cpu": rows * vocabulary})
     for name in ("_TILE_ROWS", "_TILE_ROWS_ONEDNN"):
         monkeypatch.setattr(head, name, 1)
     monkeypatch.setattr(head, "_STRIP_ELEMENTS", {"cpu": 2 * vocabulary})
@@ -64,10 +68,34 @@ def test_a_sum_needs_no_second_look_at_the_logits(policy, monkeypatch, settings,
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("settings", [{}, {"final_logit_softcapping": 0.5, "temperature": 0.7}])
+def test_where_one_tile_is_all_it_is_made_once(policy, monkeypatch, settings):
+    made = []
+    run = head._Room.products
+    monkeypatch.setattr(head._Room, "products", lambda *args: made.append(1) or run(*args))
+    whole = scored(policy, tiled=False, **settings)
+    for rows, products_made in ((23, 1), (22, 2)):
+        made.clear()
+        make_tiles(monkeypatch, policy.config.vocab_size, rows)
+        for a, b in zip(whole, scored(policy, tiled=True, **settings), strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
+        assert len(made) == products_made
+
+
 @pytest.mark.parametrize("summed", [False, True])
-def test_tiles_in_bfloat16_are_as_near_as_its_rounding(policy, monkeypatch, summed):
+def test_a_second_way_back_gives_the_same_again(policy, summed):
+    model = copy.deepcopy(policy)
+    hidden_ND = torch.randn(6, model.config.hidden_size, requires_grad=True)
+    loss = score_tokens(model, hidden_ND, torch.arange(6), summed=summed).logprobs_N.sum()
+    first, second = (torch.autograd.grad(loss, hidden_ND, retain_graph=True)[0].clone() for _ in range(2))
+    torch.testing.assert_close(second, first, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [5, 23])
+@pytest.mark.parametrize("summed", [False, True])
+def test_tiles_in_bfloat16_are_as_near_as_its_rounding(policy, monkeypatch, summed, rows):
     whole = scored(policy, tiled=False, dtype=torch.bfloat16)
-    make_tiles_of_five_rows(monkeypatch, policy.config.vocab_size)
+    make_tiles(monkeypatch, policy.config.vocab_size, rows)
     for a, b in zip(whole, scored(policy, tiled=True, summed=summed, dtype=torch.bfloat16), strict=True):
         torch.testing.assert_close(b, a, rtol=0.03, atol=0.01 * float(a.detach().abs().max()))
 

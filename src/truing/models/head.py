@@ -1,8 +1,9 @@
 """The language-model head, only where it counts, in tiles: no N x V tensor, forward or backward.
 
 A tile of logits is reduced to log-probabilities and made again in the backward pass, where it becomes its own gradient in
-place. With p = softmax(logits), d logprob / d logits = onehot(target) - p. Where only the sum of the log-probabilities is wanted
-(supervised fine-tuning), every tile's gradient is known as soon as the tile is, and nothing is made twice.
+place; where one tile is all, it is kept for that. With p = softmax(logits), d logprob / d logits = onehot(target) - p. Where
+only the sum of the log-probabilities is wanted (supervised fine-tuning), every tile's gradient is known as soon as the tile is,
+and nothing is made twice.
 
 Shapes: N selected positions, D hidden width, V vocabulary.
 """
@@ -154,6 +155,7 @@ class _LinearHead(torch.autograd.Function):
         logprobs_N = torch.empty_like(logsumexp_N)
         entropy_N = torch.empty_like(logsumexp_N) if entropy else None
         wants_sums = summed and any(ctx.needs_input_grad)
+        only: tuple[slice, Tensor] | None = None
         sums = _Gradients.empty(ctx.needs_input_grad, hidden_ND, bias_V, room.by_onednn) if wants_sums else None
         for tile, product_NV in room.products(hidden_ND, weight_VD, bias_V):
             for rows, floats_NV in room.strips(tile, product_NV, keep=wants_sums):
@@ -170,8 +172,10 @@ class _LinearHead(torch.autograd.Function):
                     _become_gradient(exp_NV, total_N, targets_N[rows], torch.ones_like(total_N), transform, kept_NV)
             if sums is not None:
                 sums.add_tile(tile, product_NV, hidden_ND, weight_VD)
+            elif any(ctx.needs_input_grad) and len(product_NV) == len(hidden_ND):
+                only = tile, product_NV
         ctx.save_for_backward(hidden_ND, weight_VD, bias_V, targets_N, logsumexp_N)
-        ctx.transform, ctx.room, ctx.sums = transform, room, sums
+        ctx.transform, ctx.room, ctx.sums, ctx.only = transform, room, sums, only
         if entropy_N is not None:
             ctx.mark_non_differentiable(entropy_N)
         return logprobs_N, entropy_N
@@ -184,7 +188,8 @@ class _LinearHead(torch.autograd.Function):
             ctx.sums = None  # they are scaled in place, so they serve once; a second backward pass makes its own
             return (*sums.scaled_(grad_N[0]).rounded(weight_VD.dtype), *(None,) * 5)
         gradients = _Gradients.empty(ctx.needs_input_grad, hidden_ND, bias_V, room.by_onednn)
-        for tile, product_NV in room.products(hidden_ND, weight_VD, bias_V):
+        only, ctx.only = ctx.only, None  # it is overwritten, too
+        for tile, product_NV in room.products(hidden_ND, weight_VD, bias_V) if only is None else [only]:
             for rows, floats_NV in room.strips(tile, product_NV, keep=True):
                 logits_NV = transform.apply_(floats_NV)
                 kept_NV = logits_NV.clone() if transform.cap is not None else None
@@ -221,9 +226,9 @@ class _Room(NamedTuple):
             yield rows, product_NV if bias_V is None else product_NV.add_(bias_V)
 
     def strips(self, tile: slice, product_NV: Tensor, *, keep: bool) -> Iterator[tuple[slice, Tensor]]:
-        """The tile's rows in float32, a strip at a time. What is written there goes into the tile if they are to `keep`."""
-        is_float = product_NV.dtype == torch.float32
-        room_NV = None if is_float else torch.empty_like(product_NV[: self.strip_rows], dtype=torch.float32)
+        """The tile's rows in float32, a strip at a time. What is written there goes into the tile only if they are to `keep`."""
+        is_tile = keep and product_NV.dtype == torch.float32
+        room_NV = None if is_tile else torch.empty_like(product_NV[: self.strip_rows], dtype=torch.float32)
         for start in range(0, len(product_NV), self.strip_rows):
             strip_NV = product_NV[start : start + self.strip_rows]
             floats_NV = strip_NV if room_NV is None else room_NV[: len(strip_NV)].copy_(strip_NV)

@@ -32,7 +32,8 @@ class LocalConfig(Config):
     share_prompts: bool = True
     """On a CPU, keep a long prompt's keys and values once for all its samples, and read them once a step."""
     pack_weights: bool = True
-    """While it draws, keep weights also in the order in which a CPU's products read them, where `load.products` is oneDNN."""
+    """While it draws, keep weights also as a CPU's products read them fastest: in oneDNN's order where `load.products` is onednn,
+    in float32 where it is widened."""
     cuda_graphs: bool = True
     """Replay captured decoding steps where there is CUDA."""
 

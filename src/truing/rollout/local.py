@@ -24,10 +24,10 @@ from truing.rollout.schedule import Rules, Schedule
 class LocalSampler:
     """A `Sampler` over a model held in this process.
 
-    Memory: `slots` completions are under way at once, the most that `max_batch` and `config.cache_gib` allow where each takes
-    the columns of the call's longest request. Beside them there is one prefill, and, where `pack_weights` applies, the linear
-    layers' weights once more. What waits takes nothing. All is given back when all is drawn, but for a cache that CUDA graphs
-    were captured in.
+    Memory: `slots` completions are under way at once, the most that `max_batch` and `config.cache_gib` allow where each
+    takes the columns of the call's longest request. Beside them there is one prefill, and, where `pack_weights` applies,
+    the linear layers' weights once more (in float32 where bfloat16 is multiplied so). What waits takes nothing. All is
+    given back when all is drawn, but for a cache that CUDA graphs were captured in.
     """
 
     def __init__(
