@@ -131,12 +131,14 @@ class FastLinear(nn.Linear, ABC):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch names it so)
         """[..., D] to [..., M]."""
-        is_packed = self.packed is not None and not torch.is_grad_enabled() and self.packed.version == self.weight._version
-        if not is_packed and not self.suits(input):
+        packed = self.packed
+        if torch.is_grad_enabled() or (packed is not None and packed.version != self.weight._version):
+            packed = None
+        if packed is None and not self.suits(input):
             return super().forward(input)
         x_ND = input.reshape(-1, self.in_features)
-        if self.packed is not None and is_packed:
-            out_NM = self.by_packed(x_ND, self.packed.weight)
+        if packed is not None:
+            out_NM = self.by_packed(x_ND, packed.weight)
         else:  # torch leaves Function.apply without types
             out_NM = _Linear.apply(x_ND.contiguous(), self.weight, self.bias, self.multiply)  # type: ignore[no-untyped-call]
         return out_NM.view(*input.shape[:-1], self.out_features)
