@@ -155,10 +155,11 @@ class _LinearHead(torch.autograd.Function):
         logprobs_N = torch.empty_like(logsumexp_N)
         entropy_N = torch.empty_like(logsumexp_N) if entropy else None
         wants_sums = summed and any(ctx.needs_input_grad)
+        is_only = any(ctx.needs_input_grad) and not wants_sums and len(hidden_ND) <= room.tile_rows
         only: tuple[slice, Tensor] | None = None
         sums = _Gradients.empty(ctx.needs_input_grad, hidden_ND, bias_V, room.by_onednn) if wants_sums else None
         for tile, product_NV in room.products(hidden_ND, weight_VD, bias_V):
-            for rows, floats_NV in room.strips(tile, product_NV, keep=wants_sums):
+            for rows, floats_NV in room.strips(tile, product_NV, keep=wants_sums, spare=is_only):
                 logits_NV = transform.apply_(floats_NV)
                 if entropy_N is not None:
                     entropy_N[rows] = _entropy(logits_NV)
@@ -172,7 +173,7 @@ class _LinearHead(torch.autograd.Function):
                     _become_gradient(exp_NV, total_N, targets_N[rows], torch.ones_like(total_N), transform, kept_NV)
             if sums is not None:
                 sums.add_tile(tile, product_NV, hidden_ND, weight_VD)
-            elif any(ctx.needs_input_grad) and len(product_NV) == len(hidden_ND):
+            elif is_only:
                 only = tile, product_NV
         ctx.save_for_backward(hidden_ND, weight_VD, bias_V, targets_N, logsumexp_N)
         ctx.transform, ctx.room, ctx.sums, ctx.only = transform, room, sums, only
@@ -225,9 +226,11 @@ class _Room(NamedTuple):
             product_NV = torch.mm(hidden_ND[rows], weight_VD.T, out=room_NV[: len(hidden_ND[rows])])
             yield rows, product_NV if bias_V is None else product_NV.add_(bias_V)
 
-    def strips(self, tile: slice, product_NV: Tensor, *, keep: bool) -> Iterator[tuple[slice, Tensor]]:
-        """The tile's rows in float32, a strip at a time. What is written there goes into the tile only if they are to `keep`."""
-        is_tile = keep and product_NV.dtype == torch.float32
+    def strips(self, tile: slice, product_NV: Tensor, *, keep: bool, spare: bool = False) -> Iterator[tuple[slice, Tensor]]:
+        """The tile's rows in float32, a strip at a time, to be overwritten. What is written there goes into the tile if they are
+        to `keep`, and never does if the tile is to be left as it is (`spare`).
+        """
+        is_tile = product_NV.dtype == torch.float32 and not spare
         room_NV = None if is_tile else torch.empty_like(product_NV[: self.strip_rows], dtype=torch.float32)
         for start in range(0, len(product_NV), self.strip_rows):
             strip_NV = product_NV[start : start + self.strip_rows]

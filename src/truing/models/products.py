@@ -5,7 +5,7 @@ Intel's. On one core of an AMD EPYC that is 112 GFLOP/s against 250 where AVX-51
 takes two (Zen 4). oneDNN, which torch carries and uses for bfloat16, takes what the processor has. The sums are the same but for
 the order in which they are rounded.
 
-**bfloat16, by way of float32.** On a processor without instructions for bfloat16, as most laptops', torch multiplies it at 0.5 to
+**bfloat16, by way of float32.** On a processor without instructions for bfloat16, as many laptops', torch multiplies it at 0.5 to
 20 GFLOP/s a core, where float32 runs at 80 (an EPYC with AVX2). There both operands are made float32 as they go into a product,
 and what comes out is rounded: weights and what a step keeps stay bfloat16.
 
