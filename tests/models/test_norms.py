@@ -1,22 +1,14 @@
-"""RMS norms in few passes: the numbers and gradients of the formula, in the place of those that mean it and of no others."""
+"""RMS norms in one pass: the numbers and gradients of the formula, in the place of those that mean it and of no others."""
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.models.test_unread import assert_same, loss_and_gradients
 from torch import nn
 
-from truing.models import norms
 from truing.models.config import LoadSettings
 from truing.models.load import load_policy, load_scorer, load_tokenizer, save_model
 from truing.models.norms import RMSNorm, fuse_norms
-
-
-@pytest.fixture(autouse=True)
-def small_norms(monkeypatch):
-    """So that a few numbers are enough."""
-    monkeypatch.setattr(norms, "_LEAST", 0)
 
 
 class PlainRMSNorm(nn.Module):
@@ -40,12 +32,9 @@ def test_values_and_gradients_are_the_formulas(rows, width, dtype):
     torch.manual_seed(rows)
     plain = PlainRMSNorm(width).to(dtype)
     x, upstream = torch.randn(2, rows, width, dtype=dtype, requires_grad=True), torch.randn(2, rows, width, dtype=dtype)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(norms, "_CHUNK", 4)
-        results = [
-            (out := norm(x), *torch.autograd.grad(out, (x, plain.weight), upstream))
-            for norm in (plain, RMSNorm(plain.weight, 1e-6))
-        ]
+    results = [
+        (out := norm(x), *torch.autograd.grad(out, (x, plain.weight), upstream)) for norm in (plain, RMSNorm(plain.weight, 1e-6))
+    ]
     for theirs, ours in zip(*results, strict=True):
         assert ours.dtype == theirs.dtype
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
@@ -72,12 +61,22 @@ def test_in_bfloat16_it_is_no_further_from_the_truth_than_the_formula_in_single_
         assert ours <= 1.05 * theirs
 
 
-def test_few_numbers_go_the_plain_way(monkeypatch):
-    plain = PlainRMSNorm(8)
-    x = torch.randn(3, 8)
-    monkeypatch.setattr(norms, "_LEAST", x.numel() + 1)
-    monkeypatch.setattr(norms, "_RMSNorm", None)  # would fail
-    torch.testing.assert_close(RMSNorm(plain.weight, 1e-6)(x), plain(x))
+def test_rows_are_shared_among_threads_with_the_same_result():
+    torch.manual_seed(0)
+    norm = RMSNorm(nn.Parameter(torch.randn(128)), 1e-6)
+    x, upstream = torch.randn(3000, 128, requires_grad=True), torch.randn(3000, 128)
+
+    def results(threads):
+        torch.set_num_threads(threads)
+        out = norm(x)
+        return [out, *torch.autograd.grad(out, (x, norm.weight), upstream)]
+
+    before = torch.get_num_threads()
+    try:
+        one, three = results(1), results(3)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
 
 
 def test_only_norms_that_mean_the_same_are_replaced():
@@ -90,7 +89,7 @@ def test_only_norms_that_mean_the_same_are_replaced():
 
 
 def test_a_model_with_fused_norms_is_the_same_model(tiny_model_dir):
-    on, off = (load_policy(tiny_model_dir, LoadSettings(fused_norms=fused)) for fused in (True, False))
+    on, off = (load_policy(tiny_model_dir, LoadSettings(fused=fused)) for fused in (True, False))
     assert sum(isinstance(module, RMSNorm) for module in on.modules()) == 2 * on.config.num_hidden_layers + 1
     assert not any(isinstance(module, RMSNorm) for module in off.modules())
     assert_same(loss_and_gradients(on), loss_and_gradients(off))
@@ -99,6 +98,6 @@ def test_a_model_with_fused_norms_is_the_same_model(tiny_model_dir):
 def test_what_is_saved_is_a_plain_model(tiny_model_dir, tmp_path):
     on = load_scorer(tiny_model_dir, seed=0)
     save_model(on, load_tokenizer(tiny_model_dir), tmp_path / "saved")
-    again = load_scorer(tmp_path / "saved", LoadSettings(fused_norms=False, products="torch"))
+    again = load_scorer(tmp_path / "saved", LoadSettings(fused=False, products="torch"))
     assert on.state_dict().keys() == again.state_dict().keys()
     assert all(torch.equal(a, b) for a, b in zip(on.state_dict().values(), again.state_dict().values(), strict=True))

@@ -45,7 +45,10 @@ class LoadSettings(Config):
         '"widened" (bfloat16, in float32); "auto" is widened where the processor has no kernels for bfloat16, and onednn where '
         "its kernels are wider: on processors with AVX-512 that are not Intel's",
     )
-    fused_norms: bool = Field(default=True, description="on a CPU, RMS norms in few passes over memory: same result, less time")
+    fused: bool = Field(
+        default=True,
+        description="on a CPU, RMS norms, rotary embedding and gated MLPs in one pass over memory each: same result, less time",
+    )
     skip_unread: bool = Field(
         default=True,
         description="in the last layer, run only the tokens whose state a loss or a score reads: same result, less work",

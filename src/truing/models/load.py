@@ -32,10 +32,12 @@ from truing.models.attention import ATTENTION, BLOCK_ATTENTION, FLEX_ATTENTION, 
 from truing.models.blocks import is_faster_in_blocks
 from truing.models.config import Attention, HeadInit, LoadSettings, Products
 from truing.models.durable import durable_folder
+from truing.models.gated import fuse_gates
 from truing.models.lora import has_adapters, merged_tensors, save_adapter
 from truing.models.norms import fuse_norms
 from truing.models.probe import require_ragged
 from truing.models.products import FastLinear, OneDnnLinear, WidenedLinear, is_faster_by_onednn, multiplies_bfloat16, multiply_by
+from truing.models.rotary import fuse_rotary
 from truing.models.unread import skip_unread
 
 _ATTENTION_OF_DEVICE: dict[str, Attention] = {"cuda": "flex", "cpu": "segments"}
@@ -240,8 +242,9 @@ def _read(auto: Any, path: str | Path, settings: LoadSettings, may_lack: tuple[s
     policy: PreTrainedModel = model.to(device).eval()
     if kind := _LAYERS_OF_PRODUCTS.get(choose_products(settings, device)):
         multiply_by(policy, kind)
-    if settings.fused_norms and device.type == "cpu":
-        fuse_norms(policy)
+    if settings.fused and device.type == "cpu":
+        for fuse in (fuse_norms, fuse_rotary, fuse_gates):
+            fuse(policy)
     if settings.skip_unread:
         skip_unread(policy)
     return policy
