@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from truing.models.kernels import array, attend, attend_back, attend_back_in_parts, attend_in_parts, in_rows
 from truing.models.layout import Segment
 from truing.models.products import processor
 
@@ -44,10 +45,9 @@ class Batch(NamedTuple):
 
     query_RHL: Tensor
     key_RHC: Tensor
-    all_seen: int
-    """Columns at the left that every query sees."""
-    mask_R1LC: Tensor
-    """Of the other columns: 0 where a query sees a key, else -inf. A padding query sees what the last one does."""
+    seen: tuple[np.ndarray, np.ndarray, np.ndarray]
+    """Of each row of scores, R * H * L: it sees keys before the first, and from the second to the third. A padding query sees
+    what the last one does."""
     padding: Tensor
     """Numbers of the query slots, over all blocks and heads, that are no token's own."""
 
@@ -88,11 +88,6 @@ class _Block(NamedTuple):
     context: int
     first: np.ndarray
     last: np.ndarray
-
-    @property
-    def all_seen(self) -> int:
-        """Keys at the left that every query sees."""
-        return self.context if (self.first > self.context).any() else int(self.last.min()) + 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -172,16 +167,13 @@ def _batch(size: tuple[int, int], blocks: Sequence[_Block], heads: int, key_head
         _stacked(rows, n_queries) for rows in zip(*((block.queries, block.first, block.last) for block in blocks), strict=True)
     )
     key_RC = _stacked([block.keys for block in blocks], n_keys)
-    all_seen = min(block.all_seen for block in blocks)
-    context_R11 = torch.tensor([block.context for block in blocks])[:, None, None]
-    key_C = torch.arange(all_seen, n_keys)
-    is_unseen_RLC = (key_C > last_RL[:, :, None]) | ((key_C < first_RL[:, :, None]) & (key_C >= context_R11))
+    context_RL = torch.tensor([block.context for block in blocks])[:, None].expand(-1, n_queries)
+    seen = (each[:, None].expand(-1, heads, -1).flatten().numpy() for each in (context_RL, first_RL, last_RL))
     is_padding_RL = torch.arange(n_queries) >= torch.tensor([len(block.queries) for block in blocks])[:, None]
     return Batch(
         query_RL[:, None] * heads + head_H1,
         key_RC[:, None] * key_heads + head_H1 // (heads // key_heads),
-        all_seen,
-        torch.zeros(is_unseen_RLC.shape).masked_fill_(is_unseen_RLC, -torch.inf)[:, None],
+        (next(seen), next(seen), next(seen)),
         is_padding_RL[:, None].expand(-1, heads, -1).flatten().nonzero()[:, 0],
     )
 
@@ -232,12 +224,12 @@ class _BlockAttention(torch.autograd.Function):
             grad_rows.flatten(0, 1).index_fill_(0, batch.padding, 0)
             torch.bmm(probabilities.transpose(1, 2), grad_rows, out=value_part)
             of_probabilities = torch.bmm(grad_rows, _at(value, batch.key_RHC).transpose(1, 2))
-            of_scores = torch._softmax_backward_data(of_probabilities, probabilities, -1, probabilities.dtype)
+            of_scores = _of_scores(of_probabilities, probabilities, scale)
             torch.bmm(of_scores, key_rows, out=query_part)
             torch.bmm(of_scores.transpose(1, 2), query_rows, out=key_part)
         gradients = (
-            of_query.index_select(0, blocks.slot_of_query).mul_(scale),
-            _added_up(of_key, blocks).mul_(scale),
+            of_query.index_select(0, blocks.slot_of_query),
+            _added_up(of_key, blocks),
             _added_up(of_value, blocks),
         )
         of_query_THE, of_key_THE, of_value_THE = (x.view(shape) for x, shape in zip(gradients, ctx.shapes, strict=True))
@@ -259,10 +251,21 @@ def _room(like: Tensor, slots: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
 
 
 def _probabilities(query: Tensor, key: Tensor, batch: Batch, scale: float) -> Tensor:
-    """[R * H, L, C] in bfloat16: the softmax in float32 of float32 scores."""
-    scores = torch.bmm(query.float() * scale, key.float().transpose(1, 2))
-    scores.view(*batch.query_RHL.shape[:2], *scores.shape[1:])[..., batch.all_seen :].add_(batch.mask_R1LC)
-    return torch.softmax(scores, -1).to(query.dtype)
+    """[R * H, L, C] in the type of the query: the softmax in float32 of float32 scores."""
+    scores = torch.bmm(query.float(), key.float().transpose(1, 2))
+    out = scores if query.dtype == torch.float32 else torch.empty_like(scores, dtype=query.dtype)
+    scores_NC, out_NC = (array(x.flatten(0, 1)) for x in (scores, out))
+    given = (scores_NC, np.float32(scale), *batch.seen, out_NC)
+    in_rows(attend, attend_in_parts, *given, rows=len(out_NC), width=out_NC.shape[1])
+    return out
+
+
+def _of_scores(of_probabilities: Tensor, probabilities: Tensor, scale: float) -> Tensor:
+    """The gradient of query key^T, in place."""
+    grad_NC, probabilities_NC = (array(x.flatten(0, 1)) for x in (of_probabilities, probabilities))
+    given = (grad_NC, probabilities_NC, np.float32(scale))
+    in_rows(attend_back, attend_back_in_parts, *given, rows=len(grad_NC), width=grad_NC.shape[1])
+    return of_probabilities
 
 
 def _added_up(of_slots: Tensor, blocks: Blocks) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from truing.models.kernels import DTYPES, array, gate, gate_back, in_rows
+from truing.models.kernels import DTYPES, array, gate, gate_back, gate_back_in_parts, gate_in_parts, in_rows
 
 
 class _Gated(torch.autograd.Function):
@@ -20,14 +20,14 @@ class _Gated(torch.autograd.Function):
     def forward(ctx: Any, gate_: Tensor, up: Tensor) -> Tensor:
         ctx.save_for_backward(gate_, up)
         out = torch.empty_like(gate_)
-        in_rows(gate, *_flat(gate_, up, out), rows=out.numel(), width=1)
+        in_rows(gate, gate_in_parts, *_flat(gate_, up, out), rows=out.numel(), width=1)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         gate_, up = ctx.saved_tensors
         of_gate, of_up = torch.empty_like(gate_), torch.empty_like(up)
-        in_rows(gate_back, *_flat(grads[0].contiguous(), gate_, up, of_gate, of_up), rows=up.numel(), width=1)
+        in_rows(gate_back, gate_back_in_parts, *_flat(grads[0].contiguous(), gate_, up, of_gate, of_up), rows=up.numel(), width=1)
         return of_gate, of_up
 
 

@@ -7,14 +7,13 @@ done with it. What is computed is float32; numbers in memory are float32 or bflo
 Kernels take numpy arrays and the rows from `start` to `stop`, so that threads can share them (`in_rows`). bfloat16, which numpy
 lacks, is given as its bits in int16 (`array`). They are compiled when first called, in a second, and kept on disk.
 
-Shapes: N rows of D numbers; T tokens, H heads, E head width.
+Shapes: N rows of D numbers, or of C columns; T tokens, H heads, E head width.
 """
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
 
@@ -38,14 +37,22 @@ _OPTIONS: dict[str, Any] = {
 }
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Kernel = Callable[..., None]
+_alone = threading.Lock()
+"""Held while a kernel runs in several threads: where Numba has no OpenMP, two at once would end the process."""
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Function, *, parallel: bool = False) -> Function:
     """Compile for the types that it is first called with, and keep the result where Numba finds a writable place."""
     try:
-        return numba.njit(function, cache=True, **_OPTIONS)  # type: ignore[no-any-return]  # Numba is without types
+        return numba.njit(function, cache=True, parallel=parallel, **_OPTIONS)  # type: ignore[no-any-return]  # Numba has no types
     except RuntimeError:  # neither this folder nor the user's cache can be written
-        return numba.njit(function, **_OPTIONS)  # type: ignore[no-any-return]
+        return numba.njit(function, parallel=parallel, **_OPTIONS)  # type: ignore[no-any-return]
+
+
+def in_threads(function: Function) -> Function:
+    """`compiled`, with each `prange` cut up among threads."""
+    return compiled(function, parallel=True)
 
 
 def array(x: Tensor) -> np.ndarray:
@@ -54,28 +61,30 @@ def array(x: Tensor) -> np.ndarray:
     return x.view(torch.int16).numpy() if x.dtype == torch.bfloat16 else x.numpy()
 
 
-def in_rows(kernel: Callable[..., None], *arguments: Any, rows: int, width: int, multiple: int = 1) -> None:
+def in_rows(kernel: Kernel, in_parts: Kernel, *arguments: Any, rows: int, width: int, multiple: int = 1) -> None:
     """Run `kernel(*arguments, start, stop)` on all rows of `width` numbers, in as many threads as torch uses here.
 
-    Each thread but the last gets a multiple of so many rows.
+    `in_parts` is the same in threads, given the edges of their parts in place of start and stop. All parts but the last are
+    multiples of so many rows.
     """
-    threads = min(torch.get_num_threads(), rows * width // _LEAST)
+    at_most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # Numba sets it as it is imported
+    threads = min(torch.get_num_threads(), at_most, rows * width // _LEAST)
     if threads <= 1:
         kernel(*arguments, 0, rows)
         return
-    of = -(-rows // (threads * multiple)) * multiple
-    first, *others = [(start, min(start + of, rows)) for start in range(0, rows, of)]
-    running = [_pool(os.getpid()).submit(kernel, *arguments, *part) for part in others]
-    kernel(*arguments, *first)
-    for each in running:
-        each.result()
+    part = -(-rows // (threads * multiple)) * multiple
+    with _alone:
+        _start_threads()
+        numba.set_num_threads(threads)
+        in_parts(*arguments, np.append(np.arange(0, rows, part), rows))
 
 
 @cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Of this process: threads do not survive a fork."""
-    del process
-    return ThreadPoolExecutor(os.cpu_count() or 1, "truing-kernel")
+def _start_threads() -> None:
+    """Numba's. Where it finds the same OpenMP as torch, torch's number of threads would be set, too."""
+    threads = torch.get_num_threads()
+    numba.set_num_threads(1)
+    torch.set_num_threads(threads)
 
 
 def _float(stored: Any) -> Any:
@@ -143,6 +152,13 @@ def normalise(x_ND: Any, weight_D: Any, eps: Any, out_ND: Any, inverse_N: Any, s
             out_ND[n, d] = _as(out_ND, normed * _float(weight_D[d]))
 
 
+@in_threads
+def normalise_in_parts(x_ND: Any, weight_D: Any, eps: Any, out_ND: Any, inverse_N: Any, edges: Any) -> None:
+    """`normalise`, a thread for each part."""
+    for part in numba.prange(len(edges) - 1):
+        normalise(x_ND, weight_D, eps, out_ND, inverse_N, edges[part], edges[part + 1])
+
+
 @compiled
 def normalise_back(
     grad_ND: Any, x_ND: Any, weight_D: Any, inverse_N: Any, of_x_ND: Any, of_weight_CD: Any, start: int, stop: int
@@ -163,6 +179,15 @@ def normalise_back(
             of_weight_D[d] += grad * x
 
 
+@in_threads
+def normalise_back_in_parts(
+    grad_ND: Any, x_ND: Any, weight_D: Any, inverse_N: Any, of_x_ND: Any, of_weight_CD: Any, edges: Any
+) -> None:
+    """`normalise_back`, a thread for each part."""
+    for part in numba.prange(len(edges) - 1):
+        normalise_back(grad_ND, x_ND, weight_D, inverse_N, of_x_ND, of_weight_CD, edges[part], edges[part + 1])
+
+
 @compiled
 def rotate(x_THE: Any, cos_TE: Any, sin_TE: Any, is_back: bool, out_THE: Any, start: int, stop: int) -> None:
     """Each pair of x[e] and x[e + E/2] turned by its token's angle; `is_back`: the gradient of that, the other way."""
@@ -180,6 +205,13 @@ def rotate(x_THE: Any, cos_TE: Any, sin_TE: Any, is_back: bool, out_THE: Any, st
                 out_THE[t, h, e + half] = _as(out_THE, second * _float(cos_TE[t, e + half]) + first * of_second)
 
 
+@in_threads
+def rotate_in_parts(x_THE: Any, cos_TE: Any, sin_TE: Any, is_back: Any, out_THE: Any, edges: Any) -> None:
+    """`rotate`, a thread for each part."""
+    for part in numba.prange(len(edges) - 1):
+        rotate(x_THE, cos_TE, sin_TE, is_back, out_THE, edges[part], edges[part + 1])
+
+
 @compiled
 def gate(gate_N: Any, up_N: Any, out_N: Any, start: int, stop: int) -> None:
     """SiLU(gate) up, number by number."""
@@ -187,6 +219,13 @@ def gate(gate_N: Any, up_N: Any, out_N: Any, start: int, stop: int) -> None:
     for n in range(len(gate_N)):
         x = _float(gate_N[n])
         out_N[n] = _as(out_N, x / (np.float32(1.0) + _exp(-x)) * _float(up_N[n]))
+
+
+@in_threads
+def gate_in_parts(gate_N: Any, up_N: Any, out_N: Any, edges: Any) -> None:
+    """`gate`, a thread for each part."""
+    for part in numba.prange(len(edges) - 1):
+        gate(gate_N, up_N, out_N, edges[part], edges[part + 1])
 
 
 @compiled
@@ -199,3 +238,71 @@ def gate_back(grad_N: Any, gate_N: Any, up_N: Any, of_gate_N: Any, of_up_N: Any,
         sigmoid = np.float32(1.0) / (np.float32(1.0) + _exp(-x))
         of_up_N[n] = _as(of_up_N, grad * x * sigmoid)
         of_gate_N[n] = _as(of_gate_N, grad * _float(up_N[n]) * sigmoid * (np.float32(1.0) + x * (np.float32(1.0) - sigmoid)))
+
+
+@in_threads
+def gate_back_in_parts(grad_N: Any, gate_N: Any, up_N: Any, of_gate_N: Any, of_up_N: Any, edges: Any) -> None:
+    """`gate_back`, a thread for each part."""
+    for part in numba.prange(len(edges) - 1):
+        gate_back(grad_N, gate_N, up_N, of_gate_N, of_up_N, edges[part], edges[part + 1])
+
+
+@compiled
+def attend(scores_NC: Any, scale: Any, context_N: Any, first_N: Any, last_N: Any, out_NC: Any, start: int, stop: int) -> None:
+    """The softmax of scale times what each row sees: columns before `context`, and from `first` to `last`; 0 for the others."""
+    scores_NC, out_NC = scores_NC[start:stop], out_NC[start:stop]
+    context_N, first_N, last_N = context_N[start:stop], first_N[start:stop], last_N[start:stop]
+    columns = scores_NC.shape[1]
+    for n in range(len(scores_NC)):
+        end, scores_C, out_C = last_N[n] + 1, scores_NC[n], out_NC[n]
+        before = min(context_N[n], end)
+        begin = max(first_N[n], before)
+        largest = np.float32(-np.inf)
+        for c in range(before):
+            largest = max(largest, scores_C[c])
+        seen_C = scores_C[begin:end]
+        for c in range(len(seen_C)):
+            largest = max(largest, seen_C[c])
+        total = np.float32(0.0)
+        for c in range(before):
+            scores_C[c] = _exp((scores_C[c] - largest) * scale)
+            total += scores_C[c]
+        for c in range(len(seen_C)):
+            seen_C[c] = _exp((seen_C[c] - largest) * scale)
+            total += seen_C[c]
+        inverse, own_C, after_C = np.float32(1.0) / total, out_C[begin:end], out_C[end:columns]
+        for c in range(before):
+            out_C[c] = _as(out_NC, scores_C[c] * inverse)
+        for c in range(before, begin):
+            out_C[c] = 0
+        for c in range(len(own_C)):
+            own_C[c] = _as(out_NC, seen_C[c] * inverse)
+        for c in range(len(after_C)):
+            after_C[c] = 0
+
+
+@in_threads
+def attend_in_parts(scores_NC: Any, scale: Any, context_N: Any, first_N: Any, last_N: Any, out_NC: Any, edges: Any) -> None:
+    """`attend`, a thread for each part."""
+    for part in numba.prange(len(edges) - 1):
+        attend(scores_NC, scale, context_N, first_N, last_N, out_NC, edges[part], edges[part + 1])
+
+
+@compiled
+def attend_back(grad_NC: Any, probabilities_NC: Any, scale: Any, start: int, stop: int) -> None:
+    """The gradient of `attend`'s scores, in place of that of its probabilities."""
+    grad_NC, probabilities_NC = grad_NC[start:stop], probabilities_NC[start:stop]
+    columns = grad_NC.shape[1]
+    for n in range(len(grad_NC)):
+        mean = np.float32(0.0)
+        for c in range(columns):
+            mean += _float(grad_NC[n, c]) * _float(probabilities_NC[n, c])
+        for c in range(columns):
+            grad_NC[n, c] = _as(grad_NC, _float(probabilities_NC[n, c]) * (_float(grad_NC[n, c]) - mean) * scale)
+
+
+@in_threads
+def attend_back_in_parts(grad_NC: Any, probabilities_NC: Any, scale: Any, edges: Any) -> None:
+    """`attend_back`, a thread for each part."""
+    for part in numba.prange(len(edges) - 1):
+        attend_back(grad_NC, probabilities_NC, scale, edges[part], edges[part + 1])

@@ -12,7 +12,16 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from truing.models.kernels import CHUNK, DTYPES, array, in_rows, normalise, normalise_back
+from truing.models.kernels import (
+    CHUNK,
+    DTYPES,
+    array,
+    in_rows,
+    normalise,
+    normalise_back,
+    normalise_back_in_parts,
+    normalise_in_parts,
+)
 
 
 class RMSNorm(nn.Module):
@@ -39,7 +48,7 @@ class _RMSNorm(torch.autograd.Function):
         x_ND = x.reshape(-1, x.shape[-1]).contiguous()
         out_ND, inverse_N = torch.empty_like(x_ND), torch.empty(len(x_ND))
         given = (*map(array, (x_ND, weight_D)), np.float32(eps), *map(array, (out_ND, inverse_N)))
-        in_rows(normalise, *given, rows=len(x_ND), width=x_ND.shape[1])
+        in_rows(normalise, normalise_in_parts, *given, rows=len(x_ND), width=x_ND.shape[1])
         ctx.save_for_backward(x_ND, weight_D, inverse_N)
         return out_ND.view(x.shape)
 
@@ -49,7 +58,7 @@ class _RMSNorm(torch.autograd.Function):
         grad_ND = grads[0].reshape(x_ND.shape).contiguous()
         of_x_ND, of_weight_CD = torch.empty_like(x_ND), torch.zeros(-(-len(x_ND) // CHUNK), x_ND.shape[1])
         given = map(array, (grad_ND, x_ND, weight_D, inverse_N, of_x_ND, of_weight_CD))
-        in_rows(normalise_back, *given, rows=len(x_ND), width=x_ND.shape[1], multiple=CHUNK)
+        in_rows(normalise_back, normalise_back_in_parts, *given, rows=len(x_ND), width=x_ND.shape[1], multiple=CHUNK)
         return of_x_ND.view(grads[0].shape), of_weight_CD.sum(0).to(weight_D.dtype), None
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from truing.models.kernels import DTYPES, array, in_rows, rotate
+from truing.models.kernels import DTYPES, array, in_rows, rotate, rotate_in_parts
 
 _NAME = "apply_rotary_pos_emb"
 Rotary = Callable[..., tuple[Tensor, Tensor]]
@@ -39,7 +39,7 @@ def _rotated(x_BHTE: Tensor, cos_BTE: Tensor, sin_BTE: Tensor, *, is_back: bool)
     x_BTHE = x_BHTE.transpose(1, 2).contiguous()
     out_BTHE = torch.empty_like(x_BTHE)
     x, cos, sin, out = (array(each.flatten(0, 1)) for each in (x_BTHE, cos_BTE, sin_BTE, out_BTHE))
-    in_rows(rotate, x, cos, sin, is_back, out, rows=len(x), width=x[0].size)
+    in_rows(rotate, rotate_in_parts, x, cos, sin, is_back, out, rows=len(x), width=x[0].size)
     return out_BTHE.transpose(1, 2)
 
 
