@@ -6,9 +6,16 @@ from tests.models.test_unread import assert_same, loss_and_gradients
 from torch import nn
 from torch.nn import functional
 
+from truing.models import kernels
 from truing.models.config import LoadSettings
 from truing.models.gated import fuse_gates, gated
 from truing.models.load import load_policy
+
+
+@pytest.fixture(autouse=True)
+def small_kernels(monkeypatch):
+    """So that a few numbers are enough."""
+    monkeypatch.setattr(kernels, "_LEAST", 1)
 
 
 def plain(gate, up):
@@ -83,3 +90,9 @@ def test_a_model_that_gates_in_one_pass_is_the_same_model(tiny_model_dir):
     kinds = [[type(layer.mlp) for layer in model.base_model.layers] for model in (on, off)]
     assert all(fused.__mro__[1] is own for fused, own in zip(*kinds, strict=True))
     assert_same(loss_and_gradients(on), loss_and_gradients(off))
+
+
+def test_few_numbers_go_torchs_way(monkeypatch):
+    gate, up = torch.randn(2, 6)
+    monkeypatch.setattr(kernels, "_LEAST", 7)
+    assert torch.equal(gated(gate, up), plain(gate, up))

@@ -1,14 +1,22 @@
 """RMS norms in one pass: the numbers and gradients of the formula, in the place of those that mean it and of no others."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.models.test_unread import assert_same, loss_and_gradients
 from torch import nn
 
+from truing.models import kernels
 from truing.models.config import LoadSettings
 from truing.models.load import load_policy, load_scorer, load_tokenizer, save_model
 from truing.models.norms import RMSNorm, fuse_norms
+
+
+@pytest.fixture(autouse=True)
+def small_kernels(monkeypatch):
+    """So that a few numbers are enough."""
+    monkeypatch.setattr(kernels, "_LEAST", 1)
 
 
 class PlainRMSNorm(nn.Module):

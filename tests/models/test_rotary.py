@@ -11,10 +11,16 @@ from torch import nn
 from transformers.models.llama import modeling_llama
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from truing.models import rotary
+from truing.models import kernels, rotary
 from truing.models.config import LoadSettings
 from truing.models.load import load_policy
 from truing.models.rotary import fuse_rotary
+
+
+@pytest.fixture(autouse=True)
+def small_kernels(monkeypatch):
+    """So that a few numbers are enough."""
+    monkeypatch.setattr(kernels, "_LEAST", 1)
 
 
 def given_numbers(batch, heads, key_heads, tokens, half, dtype):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from truing.models.kernels import DTYPES, array, gate, gate_back, gate_back_in_parts, gate_in_parts, in_rows
+from truing.models.kernels import array, gate, gate_back, gate_back_in_parts, gate_in_parts, in_rows, suits
 
 
 class _Gated(torch.autograd.Function):
@@ -37,8 +37,7 @@ def _flat(*tensors: Tensor) -> list[Any]:
 
 def gated(gate_: Tensor, up: Tensor) -> Tensor:
     """SiLU(gate) up, of one shape."""
-    is_usual = gate_.dtype == up.dtype and gate_.dtype in DTYPES and gate_.device.type == "cpu"
-    if not is_usual or not gate_.is_contiguous() or not up.is_contiguous():
+    if not suits(gate_, up) or not gate_.is_contiguous() or not up.is_contiguous():
         return nn.functional.silu(gate_) * up
     # torch leaves Function.apply without types
     out: Tensor = _Gated.apply(gate_, up)  # type: ignore[no-untyped-call]

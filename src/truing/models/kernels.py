@@ -29,7 +29,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 CHUNK = 1024
 """Rows that add up to a partial sum of their own: the same sums however many threads there are."""
 _LEAST = 2**16
-"""Numbers for each thread, below which it is not worth waking."""
+"""Numbers for each thread. Below, starting operations costs more than passes over memory do: torch's are as good (measured)."""
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
@@ -53,6 +53,14 @@ def compiled(function: Function, *, parallel: bool = False) -> Function:
 def in_threads(function: Function) -> Function:
     """`compiled`, with each `prange` cut up among threads."""
     return compiled(function, parallel=True)
+
+
+def suits(*tensors: Tensor) -> bool:
+    """Whether a kernel is the faster way: many numbers of one type that it knows, on a CPU."""
+    first = tensors[0]
+    if first.numel() < _LEAST or first.dtype not in DTYPES:
+        return False
+    return all(x.dtype == first.dtype and x.device.type == "cpu" for x in tensors)
 
 
 def array(x: Tensor) -> np.ndarray:

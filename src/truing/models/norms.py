@@ -14,13 +14,13 @@ from transformers import PreTrainedModel
 
 from truing.models.kernels import (
     CHUNK,
-    DTYPES,
     array,
     in_rows,
     normalise,
     normalise_back,
     normalise_back_in_parts,
     normalise_in_parts,
+    suits,
 )
 
 
@@ -34,7 +34,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to the same, in its dtype."""
-        if x.dtype != self.weight.dtype or x.dtype not in DTYPES or x.device.type != "cpu":
+        if not suits(x, self.weight):
             floats = x.float()
             return self.weight * (floats * torch.rsqrt(floats.pow(2).mean(-1, keepdim=True) + self.eps)).to(x.dtype)
         # torch leaves Function.apply without types

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from truing.models.kernels import DTYPES, array, in_rows, rotate, rotate_in_parts
+from truing.models.kernels import array, in_rows, rotate, rotate_in_parts, suits
 
 _NAME = "apply_rotary_pos_emb"
 Rotary = Callable[..., tuple[Tensor, Tensor]]
@@ -66,8 +66,8 @@ def _rotating(kind: Any) -> type[nn.Module] | None:
 
 def _in_one_pass(own: Rotary) -> Rotary:
     def rotary(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, *rest: Any, **others: Any) -> tuple[Tensor, Tensor]:
-        is_usual = not rest and not others and query.device.type == "cpu" and query.dtype in DTYPES
-        if not is_usual or cos.shape != (query.shape[0], *query.shape[2:]) or {key.dtype, cos.dtype, sin.dtype} != {query.dtype}:
+        is_large = suits(query, key, cos, sin)
+        if not is_large or rest or others or cos.shape != (query.shape[0], *query.shape[2:]):
             return own(query, key, cos, sin, *rest, **others)
         # torch leaves Function.apply without types
         both: Any = [_Rotated.apply(x, cos, sin) for x in (query, key)]  # type: ignore[no-untyped-call]
