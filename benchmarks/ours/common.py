@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 from torch import nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from benchmarks.peers.serve import Stopwatch
 from truing.losses.masked import LossOutput
@@ -20,7 +20,6 @@ from truing.train.examples import Example, PairExample
 from truing.train.session import ready_to_train
 from truing.train.step import Stepper
 
-_LARGE_VOCABULARY = 32_768
 Losses = Callable[[PreTrainedModel, list[int]], Iterable[LossOutput]]
 """The losses of one optimiser step, of the rows with these numbers."""
 
@@ -29,14 +28,11 @@ def load_settings(job: dict[str, Any]) -> LoadSettings:
     return LoadSettings(device=job["device"], dtype=job["dtype"])
 
 
-def micro_batch_tokens(job: dict[str, Any], *, trains_head: bool = True) -> int:
+def micro_batch_tokens(job: dict[str, Any]) -> int:
     """As the guide on speed advises."""
     if job["device"] != "cpu":
         return 8192
-    if job["dtype"] == "bfloat16":
-        return 4096
-    is_large = AutoConfig.from_pretrained(job["model"]).vocab_size >= _LARGE_VOCABULARY
-    return 2048 if is_large and trains_head else 1024
+    return 4096 if job["dtype"] == "bfloat16" else 2048
 
 
 def optimiser_config(job: dict[str, Any]) -> OptimiserConfig:

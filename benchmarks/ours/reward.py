@@ -20,7 +20,7 @@ class Ours:
         self._job = job
         self._config = RewardConfig(
             center_coefficient=job["center_coefficient"],
-            micro_batch_tokens=common.micro_batch_tokens(job, trains_head=False),
+            micro_batch_tokens=common.micro_batch_tokens(job),
         )
         self._pairs = rankings_of(common.pair_examples(job))
         self._scorer()
