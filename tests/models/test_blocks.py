@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.models.test_segments import FLAGS, GROUPS, SEQUENCES, dense, laid, seen_by
 
 from truing.errors import TruingError
-from truing.models import attention, blocks, load
+from truing.models import attention, blocks, kernels, load
 from truing.models.blocks import Blocks, block_attention
 from truing.models.config import LoadSettings
 from truing.models.forward import token_logprobs
@@ -59,6 +59,22 @@ def test_output_and_gradients_are_those_of_a_dense_mask(kept_keys, groups, narro
             results.append([out_THE.detach(), *(x.grad for x in qkv)])
     for ours, expected in zip(*results, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_threads_share_the_rows_with_the_same_result(monkeypatch):
+    monkeypatch.setattr(kernels, "_LEAST", 1)
+    found, n_tokens = laid([(9, [6, 4]), (7, [])])
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            qkv = [x.detach().bfloat16().requires_grad_() for x in inputs(n_tokens)]
+            out_THE = block_attention(*qkv, Blocks.of_segments(found, HEADS, KEY_HEADS), 0.3)
+            out_THE.square().sum().backward()
+            results.append([out_THE.detach(), *(x.grad for x in qkv)])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 def sizes(found):
