@@ -24,7 +24,7 @@ from numba import types
 from numba.extending import overload
 from torch import Tensor
 
-DTYPES = (torch.float32, torch.bfloat16)
+_DTYPES = (torch.float32, torch.bfloat16)
 """What kernels read and write."""
 CHUNK = 1024
 """Rows that add up to a partial sum of their own: the same sums however many threads there are."""
@@ -58,7 +58,7 @@ def in_threads(function: Function) -> Function:
 def suits(*tensors: Tensor) -> bool:
     """Whether a kernel is the faster way: many numbers of one type that it knows, on a CPU."""
     first = tensors[0]
-    if first.numel() < _LEAST or first.dtype not in DTYPES:
+    if first.numel() < _LEAST or first.dtype not in _DTYPES:
         return False
     return all(x.dtype == first.dtype and x.device.type == "cpu" for x in tensors)
 
