@@ -98,3 +98,14 @@ def test_exponentials_are_right_over_their_whole_range(dtype):
     torch.testing.assert_close(
         out, torch.nn.functional.silu(x.double()).to(dtype), atol=1e-30, rtol=2e-6 if dtype == torch.float32 else 1e-2
     )
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_hidden_by_a_softmax(bad):
+    scores_NC = torch.randn(2, 40)
+    scores_NC[0, 5] = bad
+    first_N, last_N = np.zeros(2, dtype=int), np.full(2, 39)
+    out_NC = torch.empty_like(scores_NC)
+    kernels.attend(array(scores_NC.clone()), np.float32(0.3), first_N, first_N, last_N, array(out_NC), 0, 2)
+    assert out_NC[0].isnan().all()
+    torch.testing.assert_close(out_NC[1], torch.softmax(0.3 * scores_NC[1], -1))

@@ -168,12 +168,12 @@ def _batch(size: tuple[int, int], blocks: Sequence[_Block], heads: int, key_head
     )
     key_RC = _stacked([block.keys for block in blocks], n_keys)
     context_RL = torch.tensor([block.context for block in blocks])[:, None].expand(-1, n_queries)
-    seen = (each[:, None].expand(-1, heads, -1).flatten().numpy() for each in (context_RL, first_RL, last_RL))
+    context_N, first_N, last_N = (x[:, None].expand(-1, heads, -1).flatten().numpy() for x in (context_RL, first_RL, last_RL))
     is_padding_RL = torch.arange(n_queries) >= torch.tensor([len(block.queries) for block in blocks])[:, None]
     return Batch(
         query_RL[:, None] * heads + head_H1,
         key_RC[:, None] * key_heads + head_H1 // (heads // key_heads),
-        (next(seen), next(seen), next(seen)),
+        (context_N, first_N, last_N),
         is_padding_RL[:, None].expand(-1, heads, -1).flatten().nonzero()[:, 0],
     )
 

@@ -97,12 +97,12 @@ def _start_threads() -> None:
 
 def _float(stored: Any) -> Any:
     """What an array holds, in float32."""
-    raise NotImplementedError  # pragma: no cover  (Numba takes what is below, by type)
+    raise NotImplementedError  # pragma: no cover  (a name for Numba, which takes what is below, by type)
 
 
 def _as(like: Any, number: Any) -> Any:
     """A float32 as the array `like` holds it."""
-    raise NotImplementedError  # pragma: no cover
+    raise NotImplementedError  # pragma: no cover  (as above)
 
 
 @overload(_float)
@@ -117,7 +117,7 @@ def _float_by_type(stored: Any) -> Any:
 
 
 @overload(_as)
-def _as_by_type(like: Any, number: Any) -> Any:  # noqa: ARG001  (Numba wants the same names)
+def _as_by_type(like: Any, number: Any) -> Any:  # noqa: ARG001  (Numba wants the same names, here and below)
     def as_it_is(like: Any, number: Any) -> Any:  # noqa: ARG001
         return number
 
